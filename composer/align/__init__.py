@@ -1,0 +1,1 @@
+"""Find what photographs have in common: features, matches, homographies."""

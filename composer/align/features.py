@@ -1,0 +1,96 @@
+"""Local features: SIFT points with RootSIFT descriptors, spread over the photograph."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.records import scale_points
+
+Array = NDArray[Any]
+
+__all__ = ["Features", "find_features", "to_grey8"]
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of one photograph, strongest first.
+
+    `points` (N, 2) float64 in pixels of the full photograph, `descriptors` (N, 128) float32 of unit
+    length, `sizes` (N,) in full pixels, `scale` is working size over full size.
+    """
+
+    points: Array
+    descriptors: Array
+    sizes: Array
+    scale: float
+
+
+def to_grey8(pixels: Array) -> Array:
+    """Return (H, W) uint8 grey of (H, W, C) pixels of any supported type; alpha is ignored.
+
+    16-bit and float values are stretched between their 0.5 and 99.5 percentiles: features need
+    contrast, not calibrated light.
+    """
+    colours = 3 if pixels.shape[2] >= 3 else 1
+    grey = pixels[:, :, 0]
+    if colours == 3:
+        grey = cv2.cvtColor(np.ascontiguousarray(pixels[:, :, :3]), cv2.COLOR_RGB2GRAY)
+    if grey.dtype == np.uint8:
+        return np.ascontiguousarray(grey)
+    low, high = np.nanpercentile(grey[::4, ::4], [0.5, 99.5])
+    stretched = (np.nan_to_num(grey).astype(np.float32) - low) * (255 / max(high - low, 1e-6))
+    return np.clip(stretched, 0, 255).astype(np.uint8)
+
+
+def find_features(grey: Array, megapixels: float = 0.6, count: int = 2000) -> Features:
+    """Find SIFT features (Lowe, IJCV 2004) with RootSIFT descriptors (Arandjelovic, CVPR 2012).
+
+    Parameters
+    ----------
+    grey : (H, W) uint8
+    megapixels : float
+        Size at which to look; larger photographs are reduced to it.
+    count : int
+        At most so many features, the strongest of each part of a 6 x 6 grid first.
+
+    Returns
+    -------
+    Features
+    """
+    height, width = grey.shape
+    scale = min(1.0, math.sqrt(megapixels * 1e6 / grey.size))
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
+        scale = size[0] / width
+    empty = Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32), np.zeros(0), scale)
+    if min(grey.shape) < 16:
+        return empty
+    sift = cv2.SIFT_create(count * 3 // 2, contrastThreshold=0.02, enable_precise_upscale=True)
+    found, descriptors = sift.detectAndCompute(grey, None)
+    if not found:
+        return empty
+    kept = _spread(found, grey.shape, count)
+    points = np.array([found[i].pt for i in kept], np.float64)
+    sizes = np.array([found[i].size for i in kept]) / scale
+    descriptors = descriptors[kept]
+    descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9))
+    return Features(scale_points(points, 1 / scale), descriptors.astype(np.float32), sizes, scale)
+
+
+def _spread(found: Any, shape: tuple[int, ...], count: int) -> Array:
+    """Choose `count` keypoints by rank of response within the cells of a 6 x 6 grid."""
+    points = np.array([k.pt for k in found])
+    response = np.array([k.response for k in found])
+    cell = (points[:, 1] * 6 // shape[0]).astype(int) * 6 + (points[:, 0] * 6 // shape[1]).astype(int)
+    order = np.lexsort((points[:, 0], points[:, 1], -response, cell))
+    first = np.searchsorted(cell[order], cell[order])
+    rank = np.empty(len(found), int)
+    rank[order] = np.arange(len(found)) - first
+    return np.lexsort((points[:, 0], points[:, 1], -response, rank))[:count]

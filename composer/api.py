@@ -1,0 +1,362 @@
+"""One function a verb: what the commands do, for scripts."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.backend import resolve_device
+from composer.errors import (
+    ImageTooLarge,
+    NothingToStitch,
+    OptionError,
+    OutputError,
+    PhotoError,
+)
+from composer.media.archive import load_plan, save_plan
+from composer.media.decode import PhotoStore
+from composer.media.encode import check_folder, check_output, write_bands
+from composer.media.header import photo_from_array, read_photo
+from composer.media.inputs import expand
+from composer.media.metadata import Metadata, carried, read_metadata
+from composer.pipeline import Pipeline, stitching
+from composer.records import Composition, Context, Event, Photo, Photos, Plan, Unused
+from composer.render import canvas_channels, output_dtype, render, render_bands
+from composer.stitch.crop import has_holes
+from composer.stitch.layout import rescaled
+
+Array = NDArray[Any]
+Source = str | Path | Array
+
+__all__ = ["Panorama", "Stitched", "run", "stitch"]
+
+DEFAULT_MEMORY = 4 << 30
+
+
+@dataclass(frozen=True)
+class Panorama:
+    """One panorama: its composition, and the picture in memory or the file it was written to.
+
+    Attributes
+    ----------
+    composition : Composition
+    output : Path or None
+    notes : tuple of str
+        What the output's format could not keep.
+    """
+
+    composition: Composition
+    output: Path | None = None
+    pixels: Array | None = field(default=None, repr=False, compare=False)
+    valid: Array | None = field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def image(self) -> Array:
+        """The picture (H, W, C), of the photos' type; read back from the file if it was written."""
+        if self.pixels is not None:
+            return self.pixels
+        assert self.output is not None
+        from composer.media.decode import decode
+
+        photo = read_photo(self.output, max_memory=sys.maxsize)
+        return decode(photo)[:, :, : photo.channels]
+
+    @property
+    def photos(self) -> tuple[str, ...]:
+        """Names of the photos in it."""
+        return tuple(la.photo.name for la in self.composition.layers)
+
+    @property
+    def rms_px(self) -> float:
+        """Root mean square distance of matched points, in pixels of the photos."""
+        return self.composition.rms_px
+
+
+@dataclass(frozen=True)
+class Stitched:
+    """What `stitch` returns: panoramas, the photos left out and why, and seconds by stage."""
+
+    panoramas: tuple[Panorama, ...]
+    unused: tuple[Unused, ...] = ()
+    stages: tuple[tuple[str, float], ...] = ()
+    peak_mb: float = 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        return {
+            "panoramas": [
+                {
+                    "output": str(p.output) if p.output else None,
+                    "photos": list(p.photos),
+                    "width": p.composition.width,
+                    "height": p.composition.height,
+                    "projection": p.composition.projection,
+                    "fov_deg": [round(a, 2) for a in p.composition.fov_deg],
+                    "rms_px": round(p.rms_px, 3),
+                }
+                for p in self.panoramas
+            ],
+            "unused": [{"photo": u.photo, "reason": u.reason} for u in self.unused],
+            "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
+            "peak_mb": round(self.peak_mb, 1),
+        }
+
+
+def stitch(
+    photos: Sequence[Source] | Source = (),
+    output: str | Path | None = None,
+    *,
+    projection: str = "auto",
+    crop: str = "none",
+    width: int | None = None,
+    preview: int | None = None,
+    blend: str = "multiband",
+    load: str | Path | None = None,
+    save: str | Path | None = None,
+    pipeline: Pipeline | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    max_memory: int | None = None,
+    observe: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Stitched:
+    """Stitch photographs of one or several scenes into panoramas.
+
+    Parameters
+    ----------
+    photos : paths, folders, glob patterns, or arrays (H, W[, C]) in RGB
+    output : path or None
+        Where to write; several panoramas are written as OUT, OUT-2, OUT-3. None keeps them in memory.
+    projection : "auto", "plane", "cylinder", "sphere" or "affine"
+    crop : "none" or "rectangle"
+    width : int or None
+        Canvas width in pixels; None keeps the photos' resolution.
+    preview : int or None
+        Like `width`, and quicker: cameras are found at a lower resolution.
+    blend : "multiband", "feather" or "none"
+    load : path or None
+        Render the compositions saved in this file; no photos are given then.
+    save : path or None
+        Save the compositions to this file.
+    pipeline : Pipeline or None
+        Another chain of stages; the options above that it contains are then its own.
+    device : "auto", "cpu" or "cuda"
+    workers : int or None
+        Threads; None uses every core. The result does not depend on it.
+    max_memory : int or None
+        Bytes for decoded photos; what exceeds them is kept in scratch files. None: 4 GiB.
+    observe : callable or None
+        Called with an `Event` after each step.
+    cancelled : callable or None
+        Asked between steps; returning True stops with `Cancelled`.
+
+    Returns
+    -------
+    Stitched
+
+    Raises
+    ------
+    NothingToStitch
+        No two photos overlap; its `unused` says why for each.
+    PhotoError, OutputError, OptionError, DeviceError, Cancelled
+
+    Examples
+    --------
+    >>> import composer
+    >>> from composer.samples import room
+    >>> result = composer.stitch(room())
+    >>> len(result.panoramas[0].photos), len(result.unused)
+    (3, 0)
+    """
+    started = time.perf_counter()
+    target = Path(output) if output is not None else None
+    _check_options(projection, crop, width, preview, blend, workers)
+    for wanted in (target, Path(save) if save else None):
+        if wanted is not None:
+            check_folder(wanted)
+    if target is not None:
+        check_output(target)
+    wide = preview or width
+    if pipeline is None:
+        megapixels = 0.25 if preview else 0.6
+        pipeline = stitching(projection, crop, wide or 0, blend, megapixels)
+    memory = max_memory or DEFAULT_MEMORY
+    watch = _Stopwatch(observe)
+    context = Context(
+        resolve_device(device),
+        workers or len(os.sched_getaffinity(0)),
+        max_memory=memory,
+        observe=watch,
+        cancelled=cancelled or (lambda: False),
+    )
+    with _one_thread_each():
+        if load is not None:
+            plan = load_plan(Path(load))
+            if wide:
+                plan = replace(plan, compositions=tuple(rescaled(c, wide) for c in plan.compositions))
+            used = tuple(la.photo for c in plan.compositions for la in c.layers)
+            context = replace(context, photos=PhotoStore.for_photos(used, memory))
+        else:
+            found = _photos(photos, memory)
+            if len(found.items) < 2:
+                raise NothingToStitch(_too_few(found), found.unused)
+            context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
+            watch.add("read headers", time.perf_counter() - started)
+            plan = pipeline.plan(found, context)
+        if save is not None:
+            save_plan(Path(save), plan)
+        outputs = _output_names(target, plan)
+        made = tuple(_made(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True))
+    return Stitched(made, plan.unused, tuple(watch.stages.items()), _peak_mb())
+
+
+def run(
+    pipeline: Pipeline | str | Path,
+    photos: Sequence[Source] | Source,
+    output: str | Path | None = None,
+    **options: Any,
+) -> Stitched:
+    """Run a pipeline, given or read from a TOML file, on photographs; options as for `stitch`.
+
+    Raises
+    ------
+    PipelineError
+        The pipeline does not fit together; no pixel has been read then.
+    """
+    if not isinstance(pipeline, Pipeline):
+        pipeline = Pipeline.from_toml(pipeline)
+    return stitch(photos, output, pipeline=pipeline, **options)
+
+
+class _Stopwatch:
+    """Passes events on and adds up the seconds of each stage."""
+
+    def __init__(self, observe: Callable[[Event], None] | None) -> None:
+        self.stages: dict[str, float] = {}
+        self._observe = observe
+
+    def add(self, stage: str, seconds: float) -> None:
+        self.stages[stage] = self.stages.get(stage, 0.0) + seconds
+
+    def __call__(self, event: Event) -> None:
+        if event.seconds is not None:
+            self.add(event.stage, event.seconds)
+        if self._observe is not None:
+            self._observe(event)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Keep OpenCV single-threaded: the parallel work is over photos and tiles."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def _check_options(
+    projection: str, crop: str, width: int | None, preview: int | None, blend: str, workers: int | None
+) -> None:
+    choices = {
+        "projection": (projection, ("auto", "plane", "cylinder", "sphere", "affine")),
+        "crop": (crop, ("none", "rectangle")),
+        "blend": (blend, ("multiband", "feather", "none")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise OptionError(f'{name} is "{value}"; give one of {", ".join(allowed)}')
+    for name, number in (("width", width), ("preview", preview), ("workers", workers)):
+        if number is not None and number < 1:
+            raise OptionError(f"{name} is {number}; give 1 or more")
+
+
+def _photos(sources: Sequence[Source] | Source, memory: int) -> Photos:
+    """Read every photo's header; damaged ones and repeats are set aside with the reason."""
+    if isinstance(sources, (str, Path, np.ndarray)):
+        sources = [sources]
+    items: list[Photo] = []
+    unused: list[Unused] = []
+    arrays = 0
+    seen: dict[str, str] = {}
+    for source in expand(sources):
+        if isinstance(source, Path):
+            try:
+                photo = read_photo(source, memory)
+            except ImageTooLarge:
+                raise
+            except PhotoError as error:
+                if not source.exists():
+                    raise
+                unused.append(Unused(str(source), str(error).removeprefix(f"{source}: ")))
+                continue
+        else:
+            arrays += 1
+            photo = photo_from_array(source, f"photo {arrays}")
+        twin = seen.setdefault(photo.sha256, photo.name)
+        if twin != photo.name or any(p.name == photo.name for p in items):
+            unused.append(Unused(photo.name, f"the same file as {twin}"))
+        else:
+            items.append(photo)
+    return Photos(tuple(items), tuple(unused))
+
+
+def _too_few(found: Photos) -> str:
+    if not found.items and not found.unused:
+        return "no photos given; name at least two that overlap by a third"
+    why = "; ".join(f"{u.photo}: {u.reason}" for u in found.unused)
+    left = f" ({why})" if why else ""
+    return f"fewer than two usable photos{left}; give at least two that overlap by a third"
+
+
+def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:
+    """Name the panoramas OUT, OUT-2, OUT-3, and check that no photo is overwritten and all fit."""
+    names: list[Path | None] = []
+    inputs = {la.photo.path.resolve() for c in plan.compositions for la in c.layers if la.photo.path}
+    for k, composition in enumerate(plan.compositions, 1):
+        if target is None:
+            names.append(None)
+            continue
+        name = target if k == 1 else target.with_stem(f"{target.stem}-{k}")
+        if name.resolve() in inputs:
+            raise OutputError(f"{name}: is one of the photos; choose another name for the panorama")
+        check_output(name, composition.width, composition.height)
+        names.append(name)
+    return names
+
+
+def _made(composition: Composition, output: Path | None, pipeline: Pipeline, context: Context) -> Panorama:
+    """Render one panorama to memory or to its file."""
+    if output is None:
+        image, valid = render(composition, pipeline.blend, context, pipeline.tile_stages)
+        return Panorama(composition, None, image, valid)
+    first = composition.layers[0].photo
+    metadata = carried(read_metadata(first), composition.width, composition.height)
+    if context.photos.profile is not None:
+        metadata = Metadata(metadata.exif, context.photos.profile, metadata.xmp)
+    bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
+    shape = (composition.height, composition.width, canvas_channels(composition))
+    streamed = output.suffix.lower() in (".tif", ".tiff")
+    holes = streamed and has_holes(composition)
+    notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
+    return Panorama(composition, output, notes=tuple(notes))
+
+
+def _peak_mb() -> float:
+    """Return the process's peak resident memory in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

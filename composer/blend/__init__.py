@@ -1,0 +1,1 @@
+"""Blend overlapping tiles: multiband and feathered."""

@@ -1,0 +1,104 @@
+"""The blend stages: many tiles in, one out."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from composer.align.projection import reduced
+from composer.align.warp import warp_reduced
+from composer.backend import namespace
+from composer.backend.parallel import over
+from composer.blend.compose import owners
+from composer.blend.feather import feather
+from composer.blend.lowbands import low_bands
+from composer.blend.multiband import multiband, multiband_locality
+from composer.records import Composition, Context, Locality, Plan, Tile
+
+__all__ = ["BlendLowBands", "Feather", "Multiband", "NoBlend"]
+
+FINE_LEVELS = 4
+
+
+def _blended(tiles: list[Tile], image: Any) -> Tile:
+    xp = namespace(image)
+    valid = tiles[0].valid
+    for tile in tiles[1:]:
+        valid = valid | tile.valid
+    return Tile(tiles[0].rect, xp.where(valid[:, :, None], image, xp.zeros_like(image)), valid)
+
+
+@dataclass(frozen=True)
+class BlendLowBands:
+    """Blend the bands too wide for tiles, at low resolution.
+
+    Options: `fine_levels`, the halvings that the multiband stage does itself; `reach`, the widest
+    band as a share of the photos' shorter side.
+    """
+
+    takes: ClassVar[type] = Plan
+    gives: ClassVar[type] = Plan
+    fine_levels: int = FINE_LEVELS
+    reach: float = 0.25
+
+    def __call__(self, plan: Plan, context: Context) -> Plan:
+        return replace(plan, compositions=tuple(self._blend(c, context) for c in plan.compositions))
+
+    def _blend(self, composition: Composition, context: Context) -> Composition:
+        if composition.seams is None or len(composition.layers) < 2:
+            return composition
+        small = reduced(composition, int(composition.seam_step))
+        numbers = range(len(small.layers))
+        tiles = over(context, "low bands", lambda k: warp_reduced(small, k, context), numbers)
+        halvings = max(0, self.fine_levels - round(math.log2(composition.seam_step)))
+        step = composition.seam_step * 2**halvings
+        sides = [
+            min(la.photo.width, la.photo.height) * composition.scale / la.camera.focal_px
+            for la in composition.layers
+        ]
+        widest = self.reach * float(np.median(sides))
+        levels = max(0, round(math.log2(max(widest / step, 1))))
+        if levels == 0:
+            return composition
+        found = low_bands(small, composition.seams, tiles, halvings, levels)
+        return replace(composition, low_bands_step=step, low_bands=found)
+
+
+@dataclass(frozen=True)
+class Multiband:
+    """Multiband blending over `levels` halvings; wider bands come from the composition's low bands."""
+
+    levels: int = FINE_LEVELS
+
+    def locality(self) -> Locality:
+        return multiband_locality(self.levels)
+
+    def blend(self, tiles: list[Tile]) -> Tile:
+        return _blended(tiles, multiband(tiles, self.levels))
+
+
+@dataclass(frozen=True)
+class Feather:
+    """Fade across each seam over about `radius` pixels either side."""
+
+    radius: int = 24
+
+    def locality(self) -> Locality:
+        return Locality(halo=self.radius + 1)
+
+    def blend(self, tiles: list[Tile]) -> Tile:
+        return _blended(tiles, feather(tiles, self.radius))
+
+
+@dataclass(frozen=True)
+class NoBlend:
+    """Cut hard along the seams."""
+
+    def locality(self) -> Locality:
+        return Locality()
+
+    def blend(self, tiles: list[Tile]) -> Tile:
+        return _blended(tiles, owners(tiles)[1])

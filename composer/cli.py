@@ -1,0 +1,293 @@
+"""The verbs as commands; the only module that prints.
+
+Exit status: 0 done (also when photos were left out, which is said), 1 the job failed, 2 wrong usage,
+130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go over photos and tiles
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from composer.api import Stitched
+    from composer.records import Event
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Stitch photographs and render the result, tile by tile, on CPU or GPU.",
+)
+
+
+class Projection(StrEnum):
+    auto = "auto"
+    plane = "plane"
+    cylinder = "cylinder"
+    sphere = "sphere"
+    affine = "affine"
+
+
+class Crop(StrEnum):
+    none = "none"
+    rectangle = "rectangle"
+
+
+class Blend(StrEnum):
+    multiband = "multiband"
+    feather = "feather"
+    none = "none"
+
+
+class Device(StrEnum):
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+PhotoArguments = Annotated[
+    list[str] | None, typer.Argument(metavar="PHOTOS...", help="Photographs, folders, or patterns.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif or .webp.")]
+Summary = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Set a stage's option.")
+]
+DeviceOption = Annotated[Device, typer.Option(help="Where pixels are computed.")]
+Workers = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
+MaxMemory = Annotated[int | None, typer.Option(metavar="MB", help="Memory for decoded photos [4096].")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+
+
+@app.command()
+def stitch(
+    output: Output,
+    photos: PhotoArguments = None,
+    projection: Annotated[Projection, typer.Option(help="How the view is unrolled.")] = Projection.auto,
+    crop: Annotated[Crop, typer.Option(help="Keep everything, or the largest full rectangle.")] = Crop.none,
+    width: Annotated[int | None, typer.Option(help="Width in pixels; the photos' own by default.")] = None,
+    preview: Annotated[int | None, typer.Option(metavar="N", help="A quick look, N pixels wide.")] = None,
+    blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
+    summary: Summary = None,
+    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the compositions.")] = None,
+    load: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Render saved compositions; give no photos.")
+    ] = None,
+    settings: Set = None,
+    device: DeviceOption = Device.auto,
+    workers: Workers = None,
+    max_memory: MaxMemory = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Stitch overlapping photographs into panoramas."""
+    if bool(photos) == bool(load):
+        _usage("give photographs to stitch, or --load FILE to render saved compositions")
+
+    def work(observe: Callable[[Event], None]) -> Stitched:
+        from composer import api
+        from composer.pipeline import stitching
+
+        _check_summary(summary)
+        pipeline = None
+        if settings:
+            wide = preview or width or 0
+            pipeline = stitching(projection.value, crop.value, wide, blend.value)
+            pipeline = pipeline.with_options(_settings(settings))
+        return api.stitch(
+            photos or [], output, projection=projection.value, crop=crop.value, width=width,
+            preview=preview, blend=blend.value, load=load, save=save, pipeline=pipeline,
+            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
+        )  # fmt: skip
+
+    _report(_guarded(work, debug, quiet, summary), summary, save, quiet)
+
+
+@app.command()
+def run(
+    pipeline: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The pipeline.")],
+    output: Output,
+    photos: PhotoArguments = None,
+    summary: Summary = None,
+    settings: Set = None,
+    device: DeviceOption = Device.auto,
+    workers: Workers = None,
+    max_memory: MaxMemory = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run a pipeline from a TOML file on photographs."""
+
+    def work(observe: Callable[[Event], None]) -> Stitched:
+        from composer import api
+        from composer.pipeline import Pipeline
+
+        _check_summary(summary)
+        chain = Pipeline.from_toml(pipeline).with_options(_settings(settings or []))
+        return api.run(
+            chain, photos or [], output, device=device.value, workers=workers,
+            max_memory=_bytes(max_memory), observe=observe,
+        )  # fmt: skip
+
+    _report(_guarded(work, debug, quiet, summary), summary, None, quiet)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and what this machine has."""
+    from composer.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        mark = {True: "ok  ", False: "BAD ", None: "--  "}[finding.good]
+        typer.echo(f"{mark} {finding.what:<12} {finding.said}")
+    if any(f.good is False for f in findings):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+def _usage(message: str) -> None:
+    typer.echo(f"composer: {message}", err=True)
+    raise typer.Exit(2)
+
+
+def _bytes(megabytes: int | None) -> int | None:
+    return None if megabytes is None else megabytes << 20
+
+
+def _settings(texts: list[str]) -> dict[str, str]:
+    from composer.errors import OptionError
+
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or "." not in key:
+            raise OptionError(f"--set {text}: write STAGE.OPTION=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def _check_summary(summary: Path | None) -> None:
+    if summary is not None:
+        from composer.media.encode import check_folder
+
+        check_folder(summary)
+
+
+def _guarded(
+    work: Callable[[Callable[[Event], None]], Stitched], debug: bool, quiet: bool, summary: Path | None
+) -> Stitched:
+    """Run a job with progress; turn errors into one line and an exit status."""
+    from composer.errors import ComposerError, NothingToStitch
+
+    try:
+        with _progress(quiet) as observe:
+            return work(observe)
+    except NothingToStitch as error:
+        if debug:
+            raise
+        for photo in error.unused:
+            typer.echo(f"left out  {_of(photo)}", err=True)
+        typer.echo(f"composer: {error}", err=True)
+        if summary is not None:
+            unused = [vars(u) for u in error.unused]
+            _write_json(summary, {"panoramas": [], "unused": unused, "stages": [], "peak_mb": 0.0})
+    except ComposerError as error:
+        if debug:
+            raise
+        typer.echo(f"composer: {error}", err=True)
+    except MemoryError:
+        if debug:
+            raise
+        typer.echo("composer: out of memory; use --width or fewer photos", err=True)
+    except KeyboardInterrupt:
+        typer.echo("composer: stopped; nothing was written", err=True)
+        raise typer.Exit(130) from None
+    raise typer.Exit(1)
+
+
+def _of(unused: Any) -> str:
+    return f"{unused.photo}: {unused.reason}"
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
+    """Show a bar a stage on a terminal; one line a finished stage elsewhere."""
+    if quiet:
+        yield lambda event: None
+        return
+    if not sys.stderr.isatty():
+        yield _say_finished
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def observe(event: Event) -> None:
+            if event.seconds is not None and event.stage not in tasks:
+                return
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(event.stage, total=1.0)
+            bars.update(tasks[event.stage], completed=event.fraction)
+
+        yield observe
+
+
+def _say_finished(event: Event) -> None:
+    if event.seconds is not None:
+        typer.echo(f"{event.stage:<14} {event.seconds:6.2f} s", err=True)
+
+
+def _report(result: Stitched, summary: Path | None, save: Path | None, quiet: bool) -> None:
+    """Say what was made of the photos, and write the summary."""
+    if summary is not None:
+        _write_json(summary, result.summary())
+    if quiet:
+        return
+    for unused in result.unused:
+        typer.echo(f"left out  {_of(unused)}")
+    for panorama in result.panoramas:
+        c = panorama.composition
+        wide, high = c.fov_deg
+        view = f", {wide:.0f} x {high:.0f} degrees" if wide else ""
+        typer.echo(
+            f"{panorama.output}  {len(panorama.photos)} photos, {c.width} x {c.height} pixels, "
+            f"{c.projection}{view}, matches agree to {panorama.rms_px:.2f} px"
+        )
+        for note in panorama.notes:
+            typer.echo(f"note      {note}")
+    if save is not None:
+        typer.echo(f"{save}  compositions; render them again with composer stitch --load {save}")
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    from composer.media.encode import replacing
+
+    with replacing(path) as file:
+        file.write((json.dumps(value, indent=1) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Every error that composer raises on purpose; each message says what is wrong and what to do."""
+
+from __future__ import annotations
+
+__all__ = [
+    "Cancelled",
+    "ComposerError",
+    "DeviceError",
+    "ImageTooLarge",
+    "NothingToStitch",
+    "OptionError",
+    "OutputError",
+    "PhotoError",
+    "PipelineError",
+]
+
+
+class ComposerError(Exception):
+    """Base of all errors that composer raises on purpose."""
+
+
+class PhotoError(ComposerError):
+    """A photograph cannot be read: missing, empty, cut short, or not an image."""
+
+
+class ImageTooLarge(PhotoError):
+    """Decoding an image would need more memory than allowed."""
+
+
+class OutputError(ComposerError):
+    """An output cannot be written: folder, permission, disk, or a limit of the file format."""
+
+
+class OptionError(ComposerError, ValueError):
+    """An option has a value that makes no sense."""
+
+
+class PipelineError(ComposerError):
+    """A pipeline's stages are unknown, misspelt, or do not fit each other."""
+
+
+class DeviceError(ComposerError):
+    """The device asked for cannot be used."""
+
+
+class NothingToStitch(ComposerError):
+    """No two photographs overlap.
+
+    Attributes
+    ----------
+    unused : tuple of Unused
+        Every photograph given, with the reason why it was left out.
+    """
+
+    def __init__(self, message: str, unused: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.unused = unused
+
+
+class Cancelled(ComposerError):
+    """The caller asked to stop."""

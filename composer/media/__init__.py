@@ -1,0 +1,1 @@
+"""Photographs in and out: headers, pixels, colour profiles, metadata, saved compositions."""

@@ -1,0 +1,158 @@
+"""Compositions saved to a file and loaded again: a ZIP of JSON and arrays, photos by path and hash."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.errors import ComposerError, PhotoError
+from composer.media.encode import replacing
+from composer.records import Camera, Composition, Layer, Patch, Photo, Plan, Rect, Unused
+
+Array = NDArray[Any]
+
+__all__ = ["load_plan", "save_plan"]
+
+FORMAT = "composer-compositions"
+VERSION = 1
+_PHOTO_FIELDS = (
+    "name",
+    "width",
+    "height",
+    "channels",
+    "dtype",
+    "alpha",
+    "orientation",
+    "focal_px",
+    "camera",
+    "sha256",
+)
+
+
+def save_plan(path: Path, plan: Plan) -> None:
+    """Save compositions; paths of photos are stored relative to the file.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    ComposerError
+        A photo was handed in as an array: it has no path to find it by.
+    """
+    arrays: dict[str, Array] = {}
+    compositions = [_composition(c, k, path, arrays) for k, c in enumerate(plan.compositions)]
+    unused = [{"photo": u.photo, "reason": u.reason} for u in plan.unused]
+    about = {"format": FORMAT, "version": VERSION, "compositions": compositions, "unused": unused}
+    with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("compositions.json", json.dumps(about, indent=1))
+        for name, array in arrays.items():
+            buffer = io.BytesIO()
+            np.save(buffer, array, allow_pickle=False)
+            archive.writestr(name, buffer.getvalue())
+
+
+def load_plan(path: Path) -> Plan:
+    """Load saved compositions; every photo must still be where it was, unchanged.
+
+    Raises
+    ------
+    ComposerError
+        Not such a file, or from a newer version.
+    PhotoError
+        A photo is missing or has changed.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            about = json.loads(archive.read("compositions.json"))
+            if about.get("format") != FORMAT or about.get("version", 0) > VERSION:
+                raise ComposerError(f"{path}: saved by a newer composer; update composer")
+            arrays = {
+                n: np.load(io.BytesIO(archive.read(n)), allow_pickle=False)
+                for n in archive.namelist()
+                if n.endswith(".npy")
+            }
+            compositions = tuple(_loaded(c, k, path, arrays) for k, c in enumerate(about["compositions"]))
+            unused = tuple(Unused(**u) for u in about["unused"])
+    except FileNotFoundError:
+        raise ComposerError(f"{path}: no such file; check the name") from None
+    except IsADirectoryError:
+        raise ComposerError(f"{path}: is a folder; give a file written by --save") from None
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
+        raise ComposerError(f"{path}: not a file written by --save ({error})") from error
+    return Plan(compositions, unused)
+
+
+def _composition(c: Composition, number: int, path: Path, arrays: dict[str, Array]) -> dict[str, Any]:
+    for name in ("seams", "low_bands"):
+        array = getattr(c, name)
+        if array is not None:
+            arrays[f"{number}/{name}.npy"] = array
+    patches = []
+    for k, patch in enumerate(c.patches):
+        arrays[f"{number}/patch-{k}-pixels.npy"] = patch.pixels
+        arrays[f"{number}/patch-{k}-alpha.npy"] = patch.alpha
+        patches.append({"rect": list(patch.rect), "by": patch.by})
+    return {
+        "projection": c.projection, "width": c.width, "height": c.height, "scale": c.scale,
+        "origin": list(c.origin), "closed": c.closed, "seam_step": c.seam_step,
+        "low_bands_step": c.low_bands_step, "rms_px": c.rms_px, "patches": patches,
+        "layers": [_layer(la, path) for la in c.layers],
+    }  # fmt: skip
+
+
+def _layer(layer: Layer, path: Path) -> dict[str, Any]:
+    photo = layer.photo
+    if photo.path is None:
+        raise ComposerError(f"{photo.name} was given as an array; save compositions of files only")
+    return {
+        "photo": {
+            **{n: getattr(photo, n) for n in _PHOTO_FIELDS},
+            "path": os.path.relpath(photo.path.resolve(), path.resolve().parent),
+        },
+        "rotation": layer.camera.rotation.tolist(), "focal_px": layer.camera.focal_px,
+        "distortion": list(layer.camera.distortion), "gain": list(layer.gain),
+        "vignetting": list(layer.vignetting), "rect": list(layer.rect),
+    }  # fmt: skip
+
+
+def _loaded(c: dict[str, Any], number: int, path: Path, arrays: dict[str, Array]) -> Composition:
+    patches = tuple(
+        Patch(
+            Rect(*p["rect"]),
+            arrays[f"{number}/patch-{k}-pixels.npy"],
+            arrays[f"{number}/patch-{k}-alpha.npy"],
+            p["by"],
+        )
+        for k, p in enumerate(c["patches"])
+    )
+    return Composition(
+        tuple(_loaded_layer(la, path) for la in c["layers"]),
+        c["projection"], c["width"], c["height"], c["scale"], tuple(c["origin"]), c["closed"],
+        c["seam_step"], arrays.get(f"{number}/seams.npy"),
+        c["low_bands_step"], arrays.get(f"{number}/low_bands.npy"), patches, c["rms_px"],
+    )  # fmt: skip
+
+
+def _loaded_layer(la: dict[str, Any], path: Path) -> Layer:
+    camera = Camera(np.array(la["rotation"]), la["focal_px"], tuple(la["distortion"]))
+    photo = _loaded_photo(la["photo"], path)
+    return Layer(photo, camera, tuple(la["gain"]), tuple(la["vignetting"]), Rect(*la["rect"]))
+
+
+def _loaded_photo(p: dict[str, Any], path: Path) -> Photo:
+    where = (path.resolve().parent / p["path"]).resolve()
+    try:
+        digest = hashlib.sha256(where.read_bytes()).hexdigest()
+    except OSError:
+        raise PhotoError(f"{where}: the photo that {path} was made from is gone; put it back") from None
+    if digest != p["sha256"]:
+        raise PhotoError(f"{where}: has changed since {path} was saved; stitch again")
+    return Photo(path=where, **{n: p[n] for n in _PHOTO_FIELDS})

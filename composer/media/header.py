@@ -1,0 +1,205 @@
+"""Read a photograph's header: size, sample type, orientation and focal length, without its pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import math
+import struct
+import threading
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from composer.errors import ImageTooLarge, PhotoError
+from composer.records import Photo
+
+__all__ = ["check_memory", "opened", "photo_from_array", "read_photo"]
+
+EXIF_IFD = 0x8769
+FULL_FRAME_DIAGONAL_MM = 43.267
+BOMB_RATIO = 200  # no photograph compresses this well; white noise does not compress at all
+BOMB_BYTES = 256 << 20
+_pillow_limit = threading.Lock()
+_DTYPES = {"uint8", "uint16", "float32"}
+
+
+@contextlib.contextmanager
+def opened(path: Path | str | IO[bytes]) -> Iterator[Image.Image]:
+    """Open an image with Pillow, header only, without Pillow's own size limit (ours is in bytes)."""
+    with _pillow_limit, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            image = Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+    with image:
+        yield image
+
+
+def read_photo(path: Path | str, max_memory: int = 2 << 30) -> Photo:
+    """Read the header of one photograph.
+
+    Parameters
+    ----------
+    path : path
+    max_memory : int
+        Bytes that the decoded pixels may take.
+
+    Raises
+    ------
+    PhotoError
+        Missing, empty, or not an image.
+    ImageTooLarge
+        Decoded, it would not fit into `max_memory`, or it is a decompression bomb.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if path.is_dir():
+            raise PhotoError(f"{path}: is a folder; give a photograph")
+        if size == 0:
+            raise PhotoError(f"{path}: is empty (0 bytes); copy it again from where it came")
+        with opened(path) as image:
+            width, height, channels, dtype, alpha = _layout(image, path)
+            exif = image.getexif()
+            orientation = exif.get(0x0112, 1)
+            detail = exif.get_ifd(EXIF_IFD)
+            camera = _camera_name(exif, detail)
+    except FileNotFoundError:
+        raise PhotoError(f"{path}: no such file; check the name") from None
+    except PermissionError:
+        raise PhotoError(f"{path}: permission denied; make it readable") from None
+    except UnidentifiedImageError:
+        raise PhotoError(f"{path}: not an image composer can read; give JPEG, PNG, TIFF or WebP") from None
+    except (OSError, SyntaxError, ValueError, struct.error, KeyError) as error:
+        raise PhotoError(f"{path}: damaged header ({error}); copy it again or re-export it") from error
+    decoded = width * height * (channels + alpha) * np.dtype(dtype).itemsize
+    check_memory(str(path), width, height, decoded, size, max_memory)
+    focal = _focal_px(detail, width, height)
+    orientation = orientation if orientation in range(1, 9) else 1
+    if orientation >= 5:
+        width, height = height, width
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Photo(str(path), path, width, height, channels, dtype, alpha, orientation, focal, camera, digest)
+
+
+def photo_from_array(pixels: NDArray[Any], name: str) -> Photo:
+    """Make a Photo of an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32.
+
+    Raises
+    ------
+    PhotoError
+        Another shape or type.
+    """
+    pixels = np.asarray(pixels)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:
+        raise PhotoError(f"{name}: shape is {pixels.shape}; give (H, W), (H, W, 3) or (H, W, 4)")
+    if pixels.dtype.name not in _DTYPES:
+        raise PhotoError(f"{name}: type is {pixels.dtype}; give uint8, uint16 or float32")
+    height, width, planes = pixels.shape
+    alpha = planes in (2, 4)
+    digest = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())
+    return Photo(
+        name, None, width, height, planes - alpha, pixels.dtype.name, alpha,
+        sha256=digest.hexdigest(), pixels=pixels,
+    )  # fmt: skip
+
+
+def check_memory(name: str, width: int, height: int, decoded: int, stored: int, max_memory: int) -> None:
+    """Refuse an image that would not fit into memory, or that is a decompression bomb.
+
+    Raises
+    ------
+    ImageTooLarge
+    """
+    what = f"{name}: {width} x {height} pixels need {decoded / 2**20:.0f} MB decoded"
+    if decoded > max_memory:
+        raise ImageTooLarge(
+            f"{what}, more than the {max_memory / 2**20:.0f} MB allowed; scale it down or raise --max-memory"
+        )
+    if decoded > BOMB_BYTES and decoded > BOMB_RATIO * stored:
+        raise ImageTooLarge(
+            f"{what} from a file of {stored / 2**20:.1f} MB: a decompression bomb, not a photograph; "
+            "leave it out"
+        )
+
+
+def _layout(image: Image.Image, path: Path) -> tuple[int, int, int, str, bool]:
+    """Return stored width, height, colour channels, sample type and whether there is alpha."""
+    if image.format == "TIFF":
+        return _tiff_layout(path)
+    width, height = image.size
+    bands = image.getbands()
+    alpha = bands[-1] in ("A", "a") or "transparency" in image.info
+    grey = image.mode in ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
+    dtype = "uint8"
+    if image.format == "PNG":
+        with path.open("rb") as file:
+            head = file.read(26)
+        dtype = "uint16" if head[24] == 16 else "uint8"
+    return width, height, 1 if grey else 3, dtype, alpha
+
+
+def _tiff_layout(path: Path) -> tuple[int, int, int, str, bool]:
+    """Read a TIFF's first page: Pillow does not see 16-bit colour."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            dtype = np.dtype(page.dtype).name if page.dtype is not None else "unknown"
+            samples = page.samplesperpixel
+            alpha = bool(page.extrasamples) and samples in (2, 4)
+            palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
+            width, height = page.imagewidth, page.imagelength
+    except (tifffile.TiffFileError, IndexError) as error:
+        raise PhotoError(f"{path}: damaged TIFF ({error}); export it again") from error
+    names = {"bool": "uint8", "float16": "float32", "float64": "float32"}
+    dtype = names.get(dtype, dtype)
+    if dtype not in _DTYPES:
+        raise PhotoError(f"{path}: samples are {dtype}; export it as 8-bit, 16-bit or 32-bit float")
+    colours = 3 if palette or samples - alpha >= 3 else 1
+    return width, height, colours, dtype, alpha
+
+
+def _camera_name(exif: Image.Exif, detail: dict[int, Any]) -> str:
+    """Return maker, model and focal length: what tells one lens setting from another."""
+    parts = [str(exif.get(tag, "")).strip("\x00 ") for tag in (0x010F, 0x0110)]
+    focal = _number(detail.get(0x920A))
+    return " ".join([*parts, f"{focal:g} mm" if focal else ""]).strip()
+
+
+def _number(value: Any) -> float | None:
+    """Return an EXIF rational as a finite positive float, None if it is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _focal_px(detail: dict[int, Any], width: int, height: int) -> float | None:
+    """Return the focal length in pixels, from the 35-mm equivalent or the sensor's resolution.
+
+    The 35-mm equivalent compares diagonals. FocalPlaneXResolution counts pixels of the original
+    file, so it serves where PixelXDimension still says how wide that was.
+    """
+    diagonal = math.hypot(width, height)
+    equivalent = _number(detail.get(0xA405))
+    if equivalent:
+        return equivalent / FULL_FRAME_DIAGONAL_MM * diagonal
+    focal, resolution = _number(detail.get(0x920A)), _number(detail.get(0xA20E))
+    unit_mm = {2: 25.4, 3: 10.0, 4: 1.0}.get(detail.get(0xA210, 2))
+    original = _number(detail.get(0xA002))
+    if focal and resolution and unit_mm and original:
+        return focal * resolution / unit_mm * max(width, height) / max(original, width, height)
+    return None

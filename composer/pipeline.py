@@ -1,0 +1,273 @@
+"""Pipelines: a list of stages whose neighbours' types fit, from code or TOML, checked before any work."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import time
+import tomllib
+import types
+import typing
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from composer.errors import Cancelled, PipelineError
+from composer.records import Context, Event, Photos, Plan
+
+__all__ = ["STAGES", "Pipeline", "find_stage", "stitching"]
+
+STAGES = {
+    "find-features": "composer.stitch.stages:FindFeatures",
+    "match": "composer.stitch.stages:MatchPhotos",
+    "cameras": "composer.stitch.stages:EstimateCameras",
+    "level": "composer.stitch.stages:Level",
+    "lay-out": "composer.stitch.stages:LayOut",
+    "exposure": "composer.stitch.stages:CompensateExposure",
+    "seams": "composer.stitch.stages:FindSeams",
+    "low-bands": "composer.blend.stages:BlendLowBands",
+    "multiband": "composer.blend.stages:Multiband",
+    "feather": "composer.blend.stages:Feather",
+    "no-blend": "composer.blend.stages:NoBlend",
+}
+
+
+def find_stage(name: str) -> type:
+    """Return a stage class by its name, its import path "package.module:Class", or its entry point.
+
+    Raises
+    ------
+    PipelineError
+        There is none.
+    """
+    where = STAGES.get(name)
+    if where is None and ":" in name:
+        where = name
+    if where is None:
+        found = metadata.entry_points(group="composer.stages", name=name)
+        where = next((e.value for e in found), None)
+    if where is None:
+        raise PipelineError(f'no stage is called "{name}"; there are {", ".join(STAGES)}')
+    module, _, attribute = where.partition(":")
+    try:
+        stage: type = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise PipelineError(f'stage "{name}" cannot be imported ({error})') from error
+    if not dataclasses.is_dataclass(stage):
+        raise PipelineError(f'"{name}" is not a stage: a stage is a dataclass')
+    return stage
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """An ordered chain of stages: plan stages from Photos to Plan, one blend, then stages on tiles.
+
+    Raises
+    ------
+    PipelineError
+        When made: a stage does not fit the one before it.
+
+    Examples
+    --------
+    >>> from composer.pipeline import stitching
+    >>> [name for name, _ in stitching().described()][:3]
+    ['find-features', 'match', 'cameras']
+    """
+
+    stages: tuple[Any, ...]
+
+    def __post_init__(self) -> None:
+        expected: type | None = Photos
+        blended = False
+        for k, stage in enumerate(self.stages, 1):
+            name = f"stage {k} ({type(stage).__name__})"
+            if hasattr(stage, "takes"):
+                if blended:
+                    raise PipelineError(f"{name} plans, but comes after the blend; move it up")
+                if stage.takes is not expected:
+                    wanted = expected.__name__ if expected else "nothing"
+                    raise PipelineError(
+                        f"{name} takes {stage.takes.__name__}, but is given {wanted}; "
+                        "check the order of the stages"
+                    )
+                expected = stage.gives
+            elif hasattr(stage, "blend"):
+                if blended:
+                    raise PipelineError(f"{name} is a second blend; one is enough")
+                if expected is not Plan:
+                    raise PipelineError(
+                        f"{name} blends a Plan, but is given {expected.__name__ if expected else 'nothing'}"
+                    )
+                blended = True
+            elif hasattr(stage, "apply"):
+                if not blended:
+                    raise PipelineError(f"{name} works on blended tiles; put a blend before it")
+            else:
+                raise PipelineError(f"{name} is not a stage: it neither plans, blends nor applies")
+        if not blended:
+            raise PipelineError('the pipeline has no blend; end it with "multiband" or "feather"')
+
+    @property
+    def plan_stages(self) -> tuple[Any, ...]:
+        return tuple(s for s in self.stages if hasattr(s, "takes"))
+
+    @property
+    def blend(self) -> Any:
+        return next(s for s in self.stages if hasattr(s, "blend"))
+
+    @property
+    def tile_stages(self) -> tuple[Any, ...]:
+        return tuple(s for s in self.stages if hasattr(s, "apply"))
+
+    @classmethod
+    def from_toml(cls, path: Path | str) -> Pipeline:
+        """Read a pipeline: a [[stage]] table each, `use` its name, the rest its options.
+
+        Raises
+        ------
+        PipelineError
+            Not TOML, an unknown stage or option, a value of the wrong type.
+        """
+        try:
+            with Path(path).open("rb") as file:
+                about = tomllib.load(file)
+        except FileNotFoundError:
+            raise PipelineError(f"{path}: no such file; check the name") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise PipelineError(f"{path}: not TOML ({error})") from error
+        tables = about.pop("stage", None)
+        if about or not isinstance(tables, list) or not tables:
+            raise PipelineError(f"{path}: give a list of [[stage]] tables and nothing else")
+        return cls(tuple(_made(dict(t), str(path)) for t in tables))
+
+    def to_toml(self) -> str:
+        """Return the pipeline as TOML with every option written out."""
+        tables = []
+        for name, options in self.described():
+            lines = [f'use = "{name}"', *(f"{k} = {_toml(v)}" for k, v in options.items())]
+            tables.append("\n".join(["[[stage]]", *lines]))
+        return "\n\n".join(tables) + "\n"
+
+    def described(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return each stage's name and options."""
+        names = {where: name for name, where in STAGES.items()}
+        found = []
+        for stage in self.stages:
+            where = f"{type(stage).__module__}:{type(stage).__qualname__}"
+            options = {f.name: getattr(stage, f.name) for f in dataclasses.fields(stage)}
+            found.append((names.get(where, where), options))
+        return found
+
+    def with_options(self, settings: dict[str, str]) -> Pipeline:
+        """Return the pipeline with options set from text, keys "stage.option".
+
+        Raises
+        ------
+        PipelineError
+        """
+        stages = list(self.stages)
+        names = [name for name, _ in self.described()]
+        for key, text in settings.items():
+            name, _, option = key.partition(".")
+            if name not in names:
+                raise PipelineError(f'"{key}": the pipeline has no stage "{name}"; it has {", ".join(names)}')
+            k = names.index(name)
+            try:
+                value = tomllib.loads(f"v = {text}")["v"]
+            except tomllib.TOMLDecodeError:
+                value = text
+            options = {f.name: getattr(stages[k], f.name) for f in dataclasses.fields(stages[k])}
+            stages[k] = _made({"use": name, **options, option: value}, "--set")
+        return Pipeline(tuple(stages))
+
+    def plan(self, photos: Photos, context: Context) -> Plan:
+        """Run the plan stages.
+
+        Raises
+        ------
+        NothingToStitch
+        Cancelled
+        """
+        value: Any = photos
+        names = [name for name, _ in self.described()]
+        for name, stage in zip(names, self.plan_stages, strict=False):
+            if context.cancelled():
+                raise Cancelled("stopped on request; nothing was written")
+            started = time.perf_counter()
+            value = stage(value, context)
+            context.observe(Event(name, 1.0, time.perf_counter() - started, value=value))
+        assert isinstance(value, Plan)
+        return value
+
+
+def _made(table: dict[str, Any], source: str) -> Any:
+    """Make a stage from its table, its options checked."""
+    name = table.pop("use", None)
+    if not isinstance(name, str):
+        raise PipelineError(f'{source}: a [[stage]] needs use = "name"')
+    kind = find_stage(name)
+    hints = typing.get_type_hints(kind)
+    known = [f.name for f in dataclasses.fields(kind)]
+    for option, value in table.items():
+        if option not in known:
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise PipelineError(f'{source}: stage "{name}" has no option "{option}"; {has}')
+        table[option] = _checked(f"{name}.{option}", value, hints[option])
+    return kind(**table)
+
+
+def _checked(option: str, value: Any, hint: Any) -> Any:
+    """Return a value of the type an option declares.
+
+    Raises
+    ------
+    PipelineError
+    """
+    if typing.get_origin(hint) is typing.Literal:
+        choices = typing.get_args(hint)
+        if value not in choices:
+            raise PipelineError(f'{option} is "{value}"; give one of {", ".join(map(str, choices))}')
+        return value
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return value
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
+        raise PipelineError(f"{option} is {value!r}; give a value of type {hint.__name__}")
+    return value
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def stitching(
+    projection: str = "auto",
+    crop: str = "none",
+    width: int = 0,
+    blend: str = "multiband",
+    megapixels: float = 0.6,
+) -> Pipeline:
+    """Return the pipeline that `stitch` runs.
+
+    Raises
+    ------
+    PipelineError
+        An option has an unknown value.
+    """
+    model = {"auto": "auto", "affine": "affine"}.get(projection, "rotation")
+    tables: list[dict[str, Any]] = [
+        {"use": "find-features", "megapixels": megapixels},
+        {"use": "match"},
+        {"use": "cameras", "model": model},
+        {"use": "level"},
+        {"use": "lay-out", "projection": projection, "crop": crop, "width": width},
+        {"use": "exposure"},
+        {"use": "seams"},
+        *([{"use": "low-bands"}] if blend == "multiband" else []),
+        {"use": {"none": "no-blend"}.get(blend, blend)},
+    ]
+    return Pipeline(tuple(_made(t, "stitch") for t in tables))

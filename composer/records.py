@@ -1,0 +1,364 @@
+"""The records that pass between stages, and every convention, on one page.
+
+Conventions
+-----------
+Arrays    (H, W, C), always three axes, C is 1 or 3, RGB, *encoded* values as in the file's colour
+          profile (photos with another profile are converted to the first photo's). Stored as uint8,
+          uint16 or float32; operators see float32 in 0..1, a tile at a time.
+Light     Exposure is solved in linear light; pyramids work on encoded values. `to_linear` and
+          `to_encoded` are the one pair that converts.
+Alpha     Straight, a separate (H, W) plane; it limits validity.
+Masks     (H, W), white means "work here". Validity is never called a mask.
+Points    (x, y); pixel centres have whole numbers, so a photo covers -0.5 .. width - 0.5.
+          `scale_points` is the one function that moves points between resolutions.
+Camera    x right, y down, z forward; a world direction d is seen at camera.rotation @ d.
+          Hugin's angles: rotation.T = Ry(yaw) Rx(pitch) Rz(roll), all signs positive.
+Lens      Hugin's polynomial: r_src = (a r^3 + b r^2 + c r + 1 - a - b - c) r, with r measured from
+          the image centre in units of half the shorter side.
+Canvas    Pixel (X, Y) lies at (x, y) = (X + origin_x, Y + origin_y) / scale: radians on a cylinder
+          (x) or sphere (x, y), tangents on a plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "Camera",
+    "Composition",
+    "Context",
+    "Event",
+    "Layer",
+    "Locality",
+    "Patch",
+    "Photo",
+    "Photos",
+    "Plan",
+    "Projection",
+    "Rect",
+    "Tile",
+    "Unused",
+    "scale_points",
+    "to_encoded",
+    "to_linear",
+]
+
+Array = NDArray[Any]
+Projection = Literal["plane", "cylinder", "sphere", "affine"]
+
+
+class Rect(NamedTuple):
+    """A rectangle of canvas pixels: columns x0 <= x < x1, rows y0 <= y < y1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+    @property
+    def width(self) -> int:
+        return self.x1 - self.x0
+
+    @property
+    def height(self) -> int:
+        return self.y1 - self.y0
+
+    def grown(self, margin: int) -> Rect:
+        """Return the rectangle with `margin` pixels more on every side."""
+        return Rect(self.x0 - margin, self.y0 - margin, self.x1 + margin, self.y1 + margin)
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One photograph: where its pixels are and what its header says.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it (a path, or "photo 3" for an array).
+    path : Path or None
+        The file; None where `pixels` holds an array handed in by the caller.
+    width, height : int
+        Pixels, after the EXIF orientation is applied.
+    channels : int
+        1 or 3.
+    dtype : str
+        "uint8", "uint16" or "float32".
+    alpha : bool
+        Whether the file has an alpha plane.
+    orientation : int
+        EXIF orientation of the stored pixels, 1 to 8.
+    focal_px : float or None
+        Focal length in pixels that the EXIF data promise, None where they say nothing.
+    camera : str
+        Maker, model and focal length as text: photos that agree share a lens.
+    sha256 : str
+        Hash of the file's (or array's) bytes.
+    pixels : array or None
+        (H, W, C) or (H, W, C + 1) with alpha, for photos handed in as arrays.
+    """
+
+    name: str
+    path: Path | None
+    width: int
+    height: int
+    channels: int
+    dtype: str
+    alpha: bool = False
+    orientation: int = 1
+    focal_px: float | None = None
+    camera: str = ""
+    sha256: str = ""
+    pixels: Array | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Photos:
+    """The photographs of one job, in the order given, and those that were unusable from the start."""
+
+    items: tuple[Photo, ...]
+    unused: tuple[Unused, ...] = ()
+
+
+@dataclass(frozen=True)
+class Unused:
+    """A photograph that is in no panorama, and why."""
+
+    photo: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera's orientation and lens.
+
+    Attributes
+    ----------
+    rotation : (3, 3) float64
+        World to camera. On affine scans: the affine map (third row 0 0 1) from canvas plane to photo
+        plane, both in units of `focal_px`.
+    focal_px : float
+        Focal length in pixels.
+    distortion : (a, b, c)
+        Hugin's radial polynomial; zeros for a perfect lens.
+    """
+
+    rotation: Array
+    focal_px: float
+    distortion: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A photo in its place: how it is warped to the canvas and how its brightness is corrected.
+
+    Attributes
+    ----------
+    photo : Photo
+    camera : Camera
+    gain : (R, G, B)
+        Factors in linear light that bring the photo to the composition's exposure.
+    vignetting : (v1, v2, v3)
+        Natural logarithm of the lens's fall-off in linear light: v1 r^2 + v2 r^4 + v3 r^6, with r
+        in units of half the photo's diagonal.
+    rect : Rect
+        Canvas pixels that the photo can touch. On a closed panorama x may lie outside the canvas:
+        it is understood modulo the width.
+    """
+
+    photo: Photo
+    camera: Camera
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    vignetting: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    rect: Rect = Rect(0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Pixels made by a patch operator, pasted over the canvas by render.
+
+    `pixels` (h, w, C) float32 in 0..1, `alpha` (h, w) float32 in 0..1, `by` names the operator.
+    """
+
+    rect: Rect
+    pixels: Array
+    alpha: Array
+    by: str
+
+
+@dataclass(frozen=True)
+class Composition:
+    """All that render needs to make a picture: layers, canvas, seams and patches.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    projection : str
+        "plane", "cylinder", "sphere" or "affine".
+    width, height : int
+        Canvas size in pixels.
+    scale : float
+        Canvas pixels per radian (or per unit of tangent on a plane).
+    origin : (float, float)
+        Canvas coordinates of pixel (0, 0), in pixels.
+    closed : bool
+        Whether column 0 follows the last column (a full circle).
+    seam_step : float
+        Canvas pixels per cell of `seams`: a power of two until the canvas is rescaled.
+    seams : (ceil(H / step), ceil(W / step)) int16 or None
+        Index of the layer that owns each cell.
+    low_bands : (h, w, C) float32 or None
+        What blending over wide bands adds to the picture, one value for `low_bands_step` pixels; cell k
+        speaks for pixel k * low_bands_step + (seam_step - 1) / 2.
+    patches : tuple of Patch
+    rms_px : float
+        Root mean square distance of matched points after adjustment, in pixels of the photos.
+    """
+
+    layers: tuple[Layer, ...]
+    projection: Projection
+    width: int
+    height: int
+    scale: float
+    origin: tuple[float, float]
+    closed: bool = False
+    seam_step: float = 1
+    seams: Array | None = field(default=None, repr=False, compare=False)
+    low_bands_step: float = 1
+    low_bands: Array | None = field(default=None, repr=False, compare=False)
+    patches: tuple[Patch, ...] = ()
+    rms_px: float = 0.0
+
+    @property
+    def fov_deg(self) -> tuple[float, float]:
+        """Horizontal and vertical field of view in degrees; (0, 0) for flat scans."""
+        if self.projection == "affine":
+            return 0.0, 0.0
+        x = self.origin[0] / self.scale, (self.origin[0] + self.width) / self.scale
+        y = self.origin[1] / self.scale, (self.origin[1] + self.height) / self.scale
+        across = np.arctan(x) if self.projection == "plane" else np.array(x)
+        down = np.array(y) if self.projection == "sphere" else np.arctan(y)
+        return float(np.degrees(across[1] - across[0])), float(np.degrees(down[1] - down[0]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What plan stages hand to render: one composition for each panorama, and the photos left out."""
+
+    compositions: tuple[Composition, ...]
+    unused: tuple[Unused, ...] = ()
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of canvas at full resolution.
+
+    Attributes
+    ----------
+    rect : Rect
+        Where it lies; x may run past the canvas on a closed panorama.
+    image : (h, w, C) float32, 0..1
+    valid : (h, w) bool
+    weight : (h, w) float32 or None
+        On a layer's tile: how strongly the seams give the pixel to this layer.
+    runner_up, runner_up_valid : arrays or None
+        On a blended tile: the source that is second by weight at each pixel.
+    seam_distance : (h, w) float32 or None
+        On a blended tile: pixels to the nearest seam, up to the halo; positive on the side of the
+        layer with the higher index.
+    synthetic : (h, w) bool or None
+        Pixels that no photograph saw.
+    """
+
+    rect: Rect
+    image: Any
+    valid: Any
+    weight: Any = None
+    runner_up: Any = None
+    runner_up_valid: Any = None
+    seam_distance: Any = None
+    synthetic: Any = None
+
+
+@dataclass(frozen=True)
+class Locality:
+    """What a local operator needs around a tile: `halo` pixels, origins on multiples of `align`."""
+
+    halo: int = 0
+    align: int = 1
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something to tell the user: `fraction` of `stage` is done; `seconds` is set when it has ended."""
+
+    stage: str
+    fraction: float
+    seconds: float | None = None
+    message: str = ""
+    value: object = None
+
+
+def _ignore(event: Event) -> None:
+    """Observe nothing."""
+
+
+def _never() -> bool:
+    """Do not cancel."""
+    return False
+
+
+@dataclass(frozen=True)
+class Context:
+    """What every stage is handed beside its input.
+
+    Attributes
+    ----------
+    device : str
+        "cpu" or "cuda" (already resolved from "auto").
+    workers : int
+        Threads over photos and tiles. Results do not depend on it.
+    seed : int
+        For whatever draws random numbers.
+    max_memory : int
+        Bytes that decoded photos and one canvas may take together.
+    observe : callable
+        Called with an `Event` after each step.
+    cancelled : callable
+        Asked between steps; True stops the work.
+    photos : object
+        The `media.PhotoStore` that decodes photographs.
+    """
+
+    device: str = "cpu"
+    workers: int = 1
+    seed: int = 0
+    max_memory: int = 2 << 30
+    observe: Callable[[Event], None] = _ignore
+    cancelled: Callable[[], bool] = _never
+    photos: Any = None
+
+
+def scale_points(points: Array, factor: float) -> Array:
+    """Move (..., 2) points to an image `factor` times as large, keeping pixel edges in place."""
+    return (np.asarray(points) + 0.5) * factor - 0.5
+
+
+def to_linear(encoded: Array) -> Array:
+    """Turn sRGB-encoded values 0..1 into linear light (IEC 61966-2-1)."""
+    encoded = np.asarray(encoded, np.float32)
+    high = np.power(np.maximum(encoded + 0.055, 0) / 1.055, 2.4)
+    return np.where(encoded <= 0.04045, encoded / 12.92, high).astype(np.float32)
+
+
+def to_encoded(linear: Array) -> Array:
+    """Turn linear light 0..1 into sRGB-encoded values (IEC 61966-2-1)."""
+    linear = np.asarray(linear, np.float32)
+    high = 1.055 * np.power(np.maximum(linear, 0), 1 / 2.4) - 0.055
+    return np.where(linear <= 0.0031308, linear * 12.92, high).astype(np.float32)

@@ -1,0 +1,328 @@
+"""Render a composition at full resolution, tile by tile, to an array or to a file."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.align.warp import source_pixels, warp_layer
+from composer.backend import to_device, to_numpy
+from composer.errors import Cancelled
+from composer.records import Composition, Context, Event, Locality, Rect, Tile
+
+Array = NDArray[Any]
+
+__all__ = [
+    "BlendStage",
+    "TileStage",
+    "canvas_channels",
+    "output_dtype",
+    "render",
+    "render_bands",
+    "render_tile",
+]
+
+TILE = 512
+
+
+class BlendStage(Protocol):
+    """A local operator that makes one tile of several."""
+
+    def locality(self) -> Locality:
+        """Return what it needs around a tile."""
+
+    def blend(self, tiles: list[Tile]) -> Tile:
+        """Blend warped layers of one rectangle."""
+
+
+class TileStage(Protocol):
+    """A local operator on one blended tile."""
+
+    def locality(self) -> Locality:
+        """Return what it needs around a tile."""
+
+    def apply(self, tile: Tile) -> Tile:
+        """Change one tile."""
+
+
+def output_dtype(composition: Composition) -> str:
+    """Return the widest sample type among the photos: what goes in as 16-bit comes out as 16-bit."""
+    order = ["uint8", "uint16", "float32"]
+    return max((la.photo.dtype for la in composition.layers), key=order.index)
+
+
+def render(
+    composition: Composition,
+    blend: BlendStage,
+    context: Context,
+    stages: tuple[TileStage, ...] = (),
+    tile_size: int = TILE,
+) -> tuple[Array, Array]:
+    """Render the whole canvas into memory.
+
+    Returns
+    -------
+    image : (H, W, C) of the photos' type
+    valid : (H, W) bool
+    """
+    channels = canvas_channels(composition)
+    image = np.zeros((composition.height, composition.width, channels), output_dtype(composition))
+    valid = np.zeros(image.shape[:2], bool)
+    for top, rows, covered in render_bands(composition, blend, context, stages, tile_size):
+        image[top : top + len(rows)], valid[top : top + len(rows)] = rows, covered
+    return image, valid
+
+
+def render_bands(
+    composition: Composition,
+    blend: BlendStage,
+    context: Context,
+    stages: tuple[TileStage, ...] = (),
+    tile_size: int = TILE,
+) -> Iterator[tuple[int, Array, Array]]:
+    """Render the canvas in rows of tiles, from the top.
+
+    Parameters
+    ----------
+    composition : Composition
+    blend : BlendStage
+    context : Context
+    stages : tuple of TileStage
+        Applied to each blended tile, in order.
+    tile_size : int
+        Pixels, a multiple of the blend's alignment. The result does not depend on it.
+
+    Yields
+    ------
+    (top, image (h, W, C), valid (h, W))
+
+    Raises
+    ------
+    Cancelled
+    PhotoError
+        A photo is damaged, missing or changed.
+    """
+    halo, align = _needs(blend, stages)
+    tile_size = max(align, tile_size // align * align)
+    tops = range(0, composition.height, tile_size)
+    lefts = range(0, composition.width, tile_size)
+    total, done, started = len(tops) * len(lefts), 0, time.perf_counter()
+    channels, dtype = canvas_channels(composition), output_dtype(composition)
+
+    def work(rect: Rect) -> tuple[Array, Array]:
+        if context.cancelled():
+            raise Cancelled("stopped on request; nothing was written")
+        tile = render_tile(composition, rect, blend, context, stages, halo, align)
+        return quantised(to_numpy(tile.image), dtype), to_numpy(tile.valid)
+
+    with ThreadPoolExecutor(context.workers) as pool:
+        rects = (
+            Rect(x, y, min(x + tile_size, composition.width), min(y + tile_size, composition.height))
+            for y in tops
+            for x in lefts
+        )
+        results = _in_order(pool, work, rects, ahead=2 * context.workers)
+        for y in tops:
+            height = min(tile_size, composition.height - y)
+            image = np.zeros((height, composition.width, channels), dtype)
+            valid = np.zeros((height, composition.width), bool)
+            for x in lefts:
+                part, covered = next(results)
+                image[:, x : x + part.shape[1]], valid[:, x : x + part.shape[1]] = part, covered
+                done += 1
+            context.observe(Event("render", done / total))
+            yield y, image, valid
+    context.observe(Event("render", 1.0, time.perf_counter() - started))
+
+
+def _in_order(
+    pool: ThreadPoolExecutor,
+    work: Callable[[Rect], tuple[Array, Array]],
+    rects: Iterator[Rect],
+    ahead: int,
+) -> Iterator[tuple[Array, Array]]:
+    """Run `work` on the pool and yield results in order, at most `ahead` waiting."""
+    waiting: deque[Future[tuple[Array, Array]]] = deque()
+    try:
+        for rect in rects:
+            waiting.append(pool.submit(work, rect))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _needs(blend: BlendStage, stages: tuple[TileStage, ...]) -> tuple[int, int]:
+    """Return the halo and alignment that a chain of local stages needs together."""
+    halo, align = blend.locality().halo, blend.locality().align
+    for stage in stages:
+        halo += stage.locality().halo
+        align = int(np.lcm(align, stage.locality().align))
+    return halo, align
+
+
+def render_tile(
+    composition: Composition,
+    rect: Rect,
+    blend: BlendStage,
+    context: Context,
+    stages: tuple[TileStage, ...],
+    halo: int,
+    align: int,
+) -> Tile:
+    """Render one rectangle: warp what touches it and its halo, blend, apply the stages, crop."""
+    grown = rect.grown(halo)
+    around = Rect(
+        grown.x0 // align * align, grown.y0 // align * align,
+        -(-grown.x1 // align) * align, -(-grown.y1 // align) * align,
+    )  # fmt: skip
+    tiles = _layers_of(composition, around, context)
+    if tiles:
+        tile = blend.blend(tiles)
+    else:
+        size = (around.height, around.width)
+        empty = np.zeros((*size, canvas_channels(composition)), np.float32)
+        tile = Tile(
+            around,
+            to_device(empty, context.device),
+            to_device(np.zeros(size, bool), context.device),
+        )
+    tile = _pasted(_with_low_bands(tile, composition, context), composition)
+    for stage in stages:
+        tile = stage.apply(tile)
+    return _cropped(tile, rect)
+
+
+def _layers_of(composition: Composition, rect: Rect, context: Context) -> list[Tile]:
+    """Warp every layer that owns something in or next to a rectangle."""
+    owners = list(range(len(composition.layers)))
+    if composition.seams is not None:
+        columns = _cells(rect.x0, rect.x1, composition, horizontal=True)
+        rows = _cells(rect.y0, rect.y1, composition, horizontal=False)
+        near = [np.unique(np.concatenate(c[:2])) for c in (rows, columns)]
+        owners = [int(k) for k in np.unique(composition.seams[np.ix_(*near)])]
+    tiles = []
+    for k in owners:
+        layer = composition.layers[k]
+        if not _touches(layer.rect, rect, composition):
+            continue
+        pixels = to_device(source_pixels(composition, layer, context), context.device)
+        tile = warp_layer(composition, layer, rect, pixels)
+        if tile.image.shape[2] < canvas_channels(composition):
+            grey = tile.image
+            tile = replace(tile, image=grey + to_device(np.zeros((1, 1, 3), np.float32), context.device))
+        if composition.seams is None:
+            weight = np.full((rect.height, rect.width), 1 / (k + 1), np.float32)
+        else:
+            weight = _ownership(composition.seams == k, rows, columns)
+        tiles.append(replace(tile, weight=to_device(weight, context.device)))
+    return tiles
+
+
+def _cells(start: int, stop: int, composition: Composition, horizontal: bool) -> tuple[Array, Array, Array]:
+    """Return for canvas positions the two nearest seam cells and the second one's share."""
+    step = composition.seam_step
+    assert composition.seams is not None
+    size = composition.width if horizontal else composition.height
+    count = composition.seams.shape[1 if horizontal else 0]
+    position = np.arange(start, stop)
+    if horizontal and composition.closed:
+        position = position % size
+    return _between((position + 0.5) / step - 0.5, count, horizontal and composition.closed)
+
+
+def _between(where: Array, count: int, closed: bool) -> tuple[Array, Array, Array]:
+    """Return the two cells around each position and the second one's share (float32)."""
+    low = np.floor(where).astype(int)
+    share = (where - low).astype(np.float32)
+    if closed:
+        return low % count, (low + 1) % count, share
+    return np.clip(low, 0, count - 1), np.clip(low + 1, 0, count - 1), share
+
+
+def _ownership(cells: Array, rows: tuple[Array, Array, Array], columns: tuple[Array, Array, Array]) -> Array:
+    """Return (h, w) float32: the share of the seam cells around each pixel that are a layer's."""
+    mine = cells.astype(np.float32)
+    low, high, share = rows
+    down = mine[low] * (1 - share[:, None]) + mine[high] * share[:, None]
+    low, high, share = columns
+    return np.asarray(down[:, low] * (1 - share) + down[:, high] * share)
+
+
+def _touches(layer: Rect, rect: Rect, composition: Composition) -> bool:
+    """Tell whether a layer's rectangle meets another, on a closed canvas also a turn away."""
+    turns = (-1, 0, 1) if composition.closed else (0,)
+    across = any(
+        layer.x0 + t * composition.width < rect.x1 and rect.x0 < layer.x1 + t * composition.width
+        for t in turns
+    )
+    return across and layer.y0 < rect.y1 and rect.y0 < layer.y1
+
+
+def _with_low_bands(tile: Tile, composition: Composition, context: Context) -> Tile:
+    """Add the composition's low bands to a blended tile, interpolated linearly."""
+    if composition.low_bands is None:
+        return tile
+    step, offset = composition.low_bands_step, (composition.seam_step - 1) / 2
+    field = composition.low_bands
+    x, y = (np.arange(a, b) - offset for a, b in ((tile.rect.x0, tile.rect.x1), (tile.rect.y0, tile.rect.y1)))
+    if composition.closed:
+        x = x % composition.width
+    low, high, share = _between(y / step, field.shape[0], closed=False)
+    down = field[low] * (1 - share[:, None, None]) + field[high] * share[:, None, None]
+    low, high, share = _between(x / step, field.shape[1], composition.closed)
+    added = down[:, low] * (1 - share[:, None]) + down[:, high] * share[:, None]
+    added = to_device(added, context.device)
+    return replace(tile, image=(tile.image + added) * tile.valid[:, :, None])
+
+
+def _pasted(tile: Tile, composition: Composition) -> Tile:
+    """Paste the composition's patches over a tile."""
+    for patch in composition.patches:
+        x0, y0 = max(tile.rect.x0, patch.rect.x0), max(tile.rect.y0, patch.rect.y0)
+        x1, y1 = min(tile.rect.x1, patch.rect.x1), min(tile.rect.y1, patch.rect.y1)
+        if x0 >= x1 or y0 >= y1:
+            continue
+        there = slice(y0 - tile.rect.y0, y1 - tile.rect.y0), slice(x0 - tile.rect.x0, x1 - tile.rect.x0)
+        here = slice(y0 - patch.rect.y0, y1 - patch.rect.y0), slice(x0 - patch.rect.x0, x1 - patch.rect.x0)
+        image, valid = to_numpy(tile.image).copy(), to_numpy(tile.valid).copy()
+        alpha = patch.alpha[here][:, :, None]
+        image[there] = image[there] * (1 - alpha) + patch.pixels[here] * alpha
+        valid[there] |= alpha[:, :, 0] > 0.5
+        device = "cpu" if isinstance(tile.image, np.ndarray) else "cuda"
+        tile = replace(tile, image=to_device(image, device), valid=to_device(valid, device))
+    return tile
+
+
+def _cropped(tile: Tile, rect: Rect) -> Tile:
+    """Cut a rectangle out of a tile."""
+    if tile.rect == rect:
+        return tile
+    y, x = rect.y0 - tile.rect.y0, rect.x0 - tile.rect.x0
+    cut = (slice(y, y + rect.height), slice(x, x + rect.width))
+    names = ("image", "valid", "weight", "runner_up", "runner_up_valid", "seam_distance", "synthetic")
+    parts = {n: getattr(tile, n)[cut] for n in names if getattr(tile, n) is not None}
+    return Tile(rect, **parts)
+
+
+def quantised(image: Array, dtype: str) -> Array:
+    """Turn float32 0..1 into the output's type, rounded and clipped; floats stay as they are."""
+    if dtype == "float32":
+        return image
+    top = np.iinfo(dtype).max
+    return np.clip(image * np.float32(top) + np.float32(0.5), 0, top).astype(dtype)
+
+
+def canvas_channels(composition: Composition) -> int:
+    """Return 3, or 1 where all photos are grey."""
+    return max(la.photo.channels for la in composition.layers)

@@ -1,0 +1,1 @@
+"""From matched photographs to a plan: cameras, projection, exposure, seams."""

@@ -1,0 +1,86 @@
+"""Crop a canvas to the largest rectangle that photographs fill."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.align.projection import layer_rect, photo_map, reduced
+from composer.records import Composition
+
+Array = NDArray[Any]
+
+__all__ = ["coverage", "has_holes", "largest_full_rectangle", "largest_rectangle"]
+
+CELLS = 400_000
+
+
+def coverage(composition: Composition) -> Array:
+    """Return (H, W) bool: which canvas pixels any photo covers."""
+    covered = np.zeros((composition.height, composition.width), bool)
+    for layer in composition.layers:
+        _, _, inside = photo_map(np, composition, layer, layer.rect)
+        columns = np.arange(layer.rect.x0, layer.rect.x1) % composition.width
+        covered[layer.rect.y0 : layer.rect.y1, columns] |= inside
+    return covered
+
+
+def has_holes(composition: Composition) -> bool:
+    """Tell whether some of the canvas lies outside every photo, or a photo has alpha of its own."""
+    if any(la.photo.alpha for la in composition.layers):
+        return True
+    return not coverage(reduced(composition, _step(composition))).all()
+
+
+def _step(composition: Composition) -> int:
+    """Return how many pixels a cell may have for the canvas to be small."""
+    return max(1, math.ceil(math.sqrt(composition.width * composition.height / CELLS)))
+
+
+def largest_full_rectangle(covered: Array) -> tuple[int, int, int, int]:
+    """Return (x0, y0, x1, y1) of the largest rectangle of True, by the stack of the histogram method."""
+    best, area = (0, 0, 0, 0), 0
+    heights = np.zeros(covered.shape[1] + 1, int)
+    for y, row in enumerate(covered):
+        heights[:-1] = np.where(row, heights[:-1] + 1, 0)
+        stack: list[tuple[int, int]] = []
+        for x, height in enumerate(heights.tolist()):
+            start = x
+            while stack and stack[-1][1] >= height:
+                start, tall = stack.pop()
+                if tall * (x - start) > area:
+                    area, best = tall * (x - start), (start, y + 1 - tall, x, y + 1)
+            stack.append((start, height))
+    return best
+
+
+def largest_rectangle(composition: Composition) -> Composition:
+    """Crop a composition; a closed circle keeps its whole width and loses ragged rows only."""
+    step = _step(composition)
+    covered = coverage(reduced(composition, step))
+    if composition.closed:
+        full = np.flatnonzero(covered.all(1))
+        x0, x1 = 0, composition.width
+        y0, y1 = (int(full[0]), int(full[-1]) + 1) if len(full) else (0, covered.shape[0])
+    else:
+        x0, y0, x1, y1 = largest_full_rectangle(covered)
+        if x1 <= x0:
+            return composition
+        x0, x1 = _inside(x0, x1, covered.shape[1], step, composition.width)
+    y0, y1 = _inside(y0, y1, covered.shape[0], step, composition.height)
+    origin = (composition.origin[0] + x0, composition.origin[1] + y0)
+    cropped = replace(composition, width=x1 - x0, height=y1 - y0, origin=origin)
+    placed = tuple(replace(la, rect=layer_rect(cropped, la)) for la in cropped.layers)
+    kept = tuple(la for la in placed if la.rect.width > 0 and la.rect.height > 0)
+    return replace(cropped, layers=kept)
+
+
+def _inside(low: int, high: int, cells: int, step: int, size: int) -> tuple[int, int]:
+    """Turn cells into pixels, a cell inward on ragged sides: a cell's centre speaks for all of it."""
+    start = low * step + (step if low > 0 and step > 1 else 0)
+    stop = min(size, high * step) - (step if high < cells and step > 1 else 0)
+    return start, max(stop, start + 1)

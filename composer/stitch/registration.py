@@ -1,0 +1,145 @@
+"""Register one group of photos: from pairs that match to adjusted cameras."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.align.homography import Pair
+from composer.records import Camera, Photo, Unused
+from composer.stitch.affine import adjust_affine, affine_errors
+from composer.stitch.bundle import Lens, adjust, cameras_of, pair_errors
+from composer.stitch.cameras import connected_groups, estimate_focal, spanning_rotations
+
+Array = NDArray[Any]
+
+__all__ = ["Registered", "register"]
+
+CONTRADICTION = 0.02  # of the photo's diagonal: a pair so far off is a false match, not parallax
+OWN_LENS_GAIN = 0.6  # own focal lengths must lower the cost to this
+AFFINE_GAIN = 0.6  # and flat scans the median error, to be believed without being asked for
+
+
+@dataclass(frozen=True)
+class Registered:
+    """Photos with adjusted cameras, how well they fit, and the photos dropped on the way."""
+
+    photos: tuple[Photo, ...]
+    cameras: tuple[Camera, ...]
+    rms_px: float
+    affine: bool = False
+    dropped: tuple[Unused, ...] = ()
+
+
+def register(
+    photos: tuple[Photo, ...], pairs: tuple[Pair, ...], members: list[int], model: str, huber_px: float
+) -> Registered:
+    """Find the cameras of one connected group.
+
+    Parameters
+    ----------
+    photos : all photos; `members` are the indices of this group
+    pairs : all pairs; those of other groups are ignored
+    model : "rotation", "affine" or "auto"
+    huber_px : float
+        Residuals beyond this count linearly.
+    """
+    group, dropped = list(members), []
+    inside = [p for p in pairs if p.i in set(group)]
+    while True:
+        chosen = tuple(photos[k] for k in group)
+        local = _renumbered(inside, group)
+        found = _fit(chosen, local, model, huber_px)
+        errors = [float(np.median(e)) for e in found.errors]
+        limit = CONTRADICTION * float(np.median([np.hypot(p.width, p.height) for p in chosen]))
+        if max(errors) <= limit or len(group) <= 2:
+            break
+        del inside[int(np.argmax(errors))]
+        components = connected_groups(len(photos), inside)
+        largest = next(c for c in components if set(c) <= set(group))
+        for k in sorted(set(group) - set(largest)):
+            dropped.append(
+                Unused(photos[k].name, f"its matches contradict those of the other photos ({max(errors):.0f} px apart)")
+            )  # fmt: skip
+        group = largest
+        inside = [p for p in inside if p.i in set(group)]
+    every = np.concatenate(found.errors)
+    rms = float(np.sqrt(np.mean(every**2)))
+    return Registered(chosen, tuple(found.cameras), rms, found.affine, tuple(dropped))
+
+
+@dataclass(frozen=True)
+class _Fit:
+    cameras: list[Camera]
+    errors: list[Array]
+    affine: bool
+
+
+def _renumbered(pairs: list[Pair], group: list[int]) -> list[Pair]:
+    at = {k: n for n, k in enumerate(group)}
+    return [replace(p, i=at[p.i], j=at[p.j]) for p in pairs]
+
+
+def _fit(photos: tuple[Photo, ...], pairs: list[Pair], model: str, huber_px: float) -> _Fit:
+    if model == "affine":
+        return _fit_affine(photos, pairs, huber_px)
+    turning = _fit_rotation(photos, pairs, huber_px)
+    focal = float(np.median([c.focal_px for c in turning.cameras]))
+    if model == "rotation" or focal < 1.5 * max(photos[0].width, photos[0].height):
+        return turning
+    flat = _fit_affine(photos, pairs, huber_px)
+    return flat if _median(flat) < AFFINE_GAIN * _median(turning) else turning
+
+
+def _median(fit: _Fit) -> float:
+    return float(np.median(np.concatenate(fit.errors)))
+
+
+def _fit_affine(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float) -> _Fit:
+    cameras = adjust_affine(photos, pairs, huber_px)
+    return _Fit(cameras, [affine_errors(p, cameras, photos) for p in pairs], True)
+
+
+def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float) -> _Fit:
+    """Adjust turning cameras; photos share a lens unless lenses of their own fit far better."""
+    sizes = [(p.width, p.height) for p in photos]
+    names = [(p.camera, tuple(sorted((p.width, p.height)))) for p in photos]
+    kinds = sorted(set(names), key=names.index)
+    lens_of = [kinds.index(n) for n in names]
+    start = estimate_focal(pairs, sizes, [p.focal_px for p in photos])
+    lenses = [_lens(photos[names.index(kind)], start) for kind in kinds]
+    centres = Counter(sizes)
+    if len(centres) > len(kinds):  # one lens, portrait and landscape: the centre differs
+        lens_of = list(range(len(photos)))
+        lenses = [_lens(p, start) for p in photos]
+    rotations = spanning_rotations(pairs, sizes, [lenses[k].focal_px for k in lens_of])
+    rotations, lenses = adjust(pairs, rotations, lenses, lens_of, huber_px=1e4, iterations=30)
+    rotations, lenses = adjust(pairs, rotations, lenses, lens_of, huber_px)
+    shared = _errors(pairs, rotations, lenses, lens_of)
+    own_of = list(range(len(photos)))
+    own = [replace(lenses[k], b_prior=lenses[k].b, b_sigma=0.003) for k in lens_of]
+    own_rotations, own = adjust(pairs, rotations, own, own_of, huber_px)
+    freed = _errors(pairs, own_rotations, own, own_of)
+    if _cost(freed, huber_px) < OWN_LENS_GAIN * _cost(shared, huber_px):
+        return _Fit(cameras_of(own_rotations, own, own_of), freed, False)
+    return _Fit(cameras_of(rotations, lenses, lens_of), shared, False)
+
+
+def _lens(photo: Photo, start: float) -> Lens:
+    longer, shorter = max(photo.width, photo.height), min(photo.width, photo.height)
+    centre = ((photo.width - 1) / 2, (photo.height - 1) / 2)
+    return Lens(start * longer, shorter / 2, centre, prior_px=photo.focal_px)
+
+
+def _errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens], lens_of: list[int]) -> list[Array]:
+    each = [lenses[k] for k in lens_of]
+    return [pair_errors(p, rotations, each) for p in pairs]
+
+
+def _cost(errors: list[Array], huber_px: float) -> float:
+    e = np.concatenate(errors)
+    return float(np.sum(np.where(e > huber_px, huber_px * (2 * e - huber_px), e**2)))

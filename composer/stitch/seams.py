@@ -1,0 +1,220 @@
+"""Seams: which layer owns each cell of the canvas.
+
+Every cell starts with the layer that sees it nearest to its photo's centre. Then the border between
+each two neighbouring layers is moved to the minimum cut through their overlap (Kwatra et al., 2003):
+alpha-beta swaps, on a coarse grid first and in a band around the seam on finer ones (banded graph
+cuts, Lombaert et al., ICCV 2005). Any shape of overlap will do, rings included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.align.warp import shared_rect, window_of
+from composer.records import Composition, Rect, Tile
+
+Array = NDArray[Any]
+
+__all__ = ["find_seams"]
+
+NOISE = 0.03  # differences below this are noise, not structure
+SHORT = 0.004  # what a cell's length of seam costs where the layers agree
+LEVELS = 3
+BAND = 4
+CORE = 0.25
+
+
+def find_seams(composition: Composition, tiles: list[Tile]) -> Array:
+    """Assign every cell of a (reduced) canvas to a layer.
+
+    Parameters
+    ----------
+    composition : Composition
+        The reduced composition that the tiles were warped for.
+    tiles : list of Tile
+        The layers warped at that resolution, `weight` from edge to centre; a rectangle may run past
+        the edge of a closed canvas.
+
+    Returns
+    -------
+    (H, W) int16 array; cells that no layer covers belong to the nearest layer.
+    """
+    labels = _nearest_centre(composition, tiles)
+    neighbours = _neighbours(labels, composition.closed)
+    for level in range(LEVELS - 1, -1, -1):
+        for i, j in neighbours:
+            _swap(labels, composition, tiles, i, j, level, banded=level < LEVELS - 1)
+        neighbours = _neighbours(labels, composition.closed)
+    return _extend(labels)
+
+
+def _columns(rect: Rect, width: int) -> Array:
+    return np.arange(rect.x0, rect.x1) % width
+
+
+def _nearest_centre(composition: Composition, tiles: list[Tile]) -> Array:
+    labels = np.full((composition.height, composition.width), -1, np.int16)
+    best = np.full(labels.shape, -1.0, np.float32)
+    for k, tile in enumerate(tiles):
+        rect = tile.rect
+        rows, columns = slice(rect.y0, rect.y1), _columns(rect, composition.width)
+        window, owner = best[rows, columns], labels[rows, columns]
+        wins = tile.valid & (tile.weight > window)
+        best[rows, columns] = np.where(wins, tile.weight, window)
+        labels[rows, columns] = np.where(wins, np.int16(k), owner)
+    return labels
+
+
+def _neighbours(labels: Array, closed: bool) -> list[tuple[int, int]]:
+    """Return the pairs of layers whose cells touch."""
+    beside = np.roll(labels, -1, 1) if closed else labels[:, 1:]
+    left = labels if closed else labels[:, :-1]
+    touching = [(left, beside), (labels[:-1], labels[1:])]
+    found: set[tuple[int, int]] = set()
+    for a, b in touching:
+        differ = (a != b) & (a >= 0) & (b >= 0)
+        pairs = np.unique(np.sort(np.stack([a[differ], b[differ]], 1), 1), axis=0)
+        found.update((int(p), int(q)) for p, q in pairs)
+    return sorted(found)
+
+
+def _swap(
+    labels: Array, composition: Composition, tiles: list[Tile], i: int, j: int, level: int, banded: bool
+) -> None:
+    """Move the border between layers i and j to the minimum cut, in place, on cells of 2^level."""
+    window = shared_rect(tiles[i].rect, tiles[j].rect, composition)
+    if window is None:
+        return
+    rows, columns = slice(window.y0, window.y1), _columns(window, composition.width)
+    owner = labels[rows, columns]
+    a, b = (window_of(tiles[k], window, composition) for k in (i, j))
+    free = a.valid & b.valid & ((owner == i) | (owner == j))
+    if not free.any():
+        return
+    difference = _difference(a, b)
+    step = 1 << level
+    core = (a.weight - b.weight) / np.maximum(np.maximum(a.weight, b.weight), 1e-6)
+    sizes = [
+        _blocks(x, step, how)
+        for x, how in (
+            (free, "all"),
+            (difference, "mean"),
+            (owner == i, "half"),
+            (owner == j, "half"),
+            (core, "mean"),
+        )
+    ]
+    chosen = _cut(*sizes, banded=banded)
+    if chosen is None:
+        return
+    open_cells, takes_i = (
+        np.kron(c, np.ones((step, step), bool))[: owner.shape[0], : owner.shape[1]] for c in chosen
+    )
+    change = open_cells & free
+    labels[rows, columns] = np.where(change, np.where(takes_i, np.int16(i), np.int16(j)), owner)
+
+
+def _difference(a: Tile, b: Tile) -> Array:
+    """Return how visible a seam would be at each cell: colour and edges that disagree, above noise."""
+    gap = a.image - b.image
+    colour = np.sqrt((gap * gap).mean(2))
+    edges = np.zeros_like(colour)
+    for dx, dy in ((1, 0), (0, 1)):
+        slope = cv2.Sobel(np.ascontiguousarray(gap.mean(2)), cv2.CV_32F, dx, dy, scale=0.25)
+        edges += np.abs(slope)
+    d = colour + edges
+    return d * d / (d + NOISE)
+
+
+def _blocks(values: Array, step: int, how: str) -> Array:
+    """Reduce step x step blocks: their mean, whether all hold, or whether at least half do."""
+    if step == 1:
+        return values
+    height, width = (-(-n // step) * step for n in values.shape)
+    padded = np.pad(
+        values.astype(np.float32),
+        ((0, height - values.shape[0]), (0, width - values.shape[1])),
+        mode="edge",
+    )
+    mean = padded.reshape(height // step, step, width // step, step).mean((1, 3))
+    return mean if how == "mean" else mean > 0.999 if how == "all" else mean >= 0.5
+
+
+def _cut(
+    free: Array, difference: Array, at_i: Array, at_j: Array, core: Array, banded: bool
+) -> tuple[Array, Array] | None:
+    """Return the cells that were open to change and which of them go to layer i; None without a cut."""
+    fixed_i, fixed_j = at_i & ~free, at_j & ~free
+    open_cells = free & (at_i | at_j)
+    if banded:
+        border = np.zeros_like(open_cells)
+        border[:, 1:] |= at_i[:, 1:] != at_i[:, :-1]
+        border[1:] |= at_i[1:] != at_i[:-1]
+        size = 2 * BAND + 1
+        near = cv2.dilate(border.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+        held = open_cells & ~near
+        open_cells &= near
+        fixed_i, fixed_j = fixed_i | (held & at_i), fixed_j | (held & at_j)
+    else:
+        # what lies in the heart of one photo and near the edge of the other is settled
+        fixed_i, fixed_j = (
+            fixed_i | (open_cells & (core > 1 - CORE)),
+            fixed_j | (open_cells & (core < CORE - 1)),
+        )
+        open_cells &= ~(fixed_i | fixed_j)
+    if not open_cells.any() or not fixed_i.any() or not fixed_j.any():
+        return None
+    takes_i = _min_cut(open_cells, fixed_i, fixed_j, difference)
+    return open_cells, takes_i
+
+
+def _min_cut(open_cells: Array, fixed_i: Array, fixed_j: Array, difference: Array) -> Array:
+    """Cut a 4-connected grid between two sets of fixed cells; returns the cells on i's side."""
+    from scipy.sparse import csr_matrix
+    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
+    number = np.full(open_cells.shape, -1, np.int32)
+    count = int(open_cells.sum())
+    number[open_cells] = np.arange(count, dtype=np.int32)
+    number[fixed_i], number[fixed_j] = count, count + 1
+    source, sink = count, count + 1
+    heads, tails, costs = [], [], []
+    for one, other in (((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
+                       ((slice(None, -1), slice(None)), (slice(1, None), slice(None)))):  # fmt: skip
+        p, q = number[one], number[other]
+        edge = (p >= 0) & (q >= 0) & (p != q) & ((p < count) | (q < count))
+        cost = (difference[one] + difference[other])[edge] + SHORT
+        heads += [p[edge], q[edge]]
+        tails += [q[edge], p[edge]]
+        costs += [cost, cost]
+    # several edges from one cell to the terminals add up
+    capacity = np.round(np.concatenate(costs) * 20000).astype(np.int64)
+    size = count + 2
+    graph = csr_matrix((capacity, (np.concatenate(heads), np.concatenate(tails))), (size, size))
+    graph.data = np.minimum(graph.data, 2**30).astype(np.int32)
+    graph = graph.astype(np.int32)
+    flow = maximum_flow(graph, source, sink).flow
+    rest = (graph - flow).tocsr()
+    rest.data = np.maximum(rest.data, 0)
+    rest.eliminate_zeros()
+    reached = breadth_first_order(rest, source, return_predecessors=False)
+    side = np.zeros(size, bool)
+    side[reached] = True
+    return np.where(open_cells, side[np.maximum(number, 0)], False)
+
+
+def _extend(labels: Array) -> Array:
+    """Give cells that no layer covers to the nearest layer, so that full resolution may decide."""
+    empty = labels < 0
+    if not empty.any() or empty.all():
+        return np.maximum(labels, 0)
+    _, index = cv2.distanceTransformWithLabels(
+        empty.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    owner = np.zeros(int(index.max()) + 1, np.int16)
+    owner[index[~empty]] = labels[~empty]
+    return owner[index]

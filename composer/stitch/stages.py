@@ -1,0 +1,299 @@
+"""The stages of stitching: records in, records out. Everything on arrays is done by their neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from composer.align.features import Features, find_features, to_grey8
+from composer.align.homography import Pair, find_homography
+from composer.align.matching import candidate_pairs, match_descriptors
+from composer.align.projection import reduced
+from composer.align.warp import seam_step, shared_rect, warp_reduced, window_of
+from composer.backend.parallel import over
+from composer.errors import NothingToStitch, PhotoError
+from composer.media.decode import store_of
+from composer.records import (
+    Composition,
+    Context,
+    Layer,
+    Photo,
+    Photos,
+    Plan,
+    Projection,
+    Tile,
+    Unused,
+)
+from composer.stitch.cameras import connected_groups, level
+from composer.stitch.crop import largest_rectangle
+from composer.stitch.exposure import Overlap, collect_overlap, solve_exposure
+from composer.stitch.layout import choose_projection, fit_canvas
+from composer.stitch.registration import Registered, register
+from composer.stitch.seams import find_seams
+
+__all__ = [
+    "CompensateExposure",
+    "EstimateCameras",
+    "FindFeatures",
+    "FindSeams",
+    "LayOut",
+    "Level",
+    "MatchPhotos",
+]
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Photos with their features, in step: `entries` of (photo, features)."""
+
+    entries: tuple[tuple[Photo, Features], ...]
+    unused: tuple[Unused, ...] = ()
+
+
+@dataclass(frozen=True)
+class MatchGraph:
+    """Photos and the pairs among them that show the same thing; `best` counts each photo's most matches."""
+
+    photos: tuple[Photo, ...]
+    pairs: tuple[Pair, ...]
+    best: tuple[int, ...]
+    unused: tuple[Unused, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Groups of photos with cameras, not yet on a canvas."""
+
+    groups: tuple[Registered, ...]
+    unused: tuple[Unused, ...] = ()
+
+
+@dataclass(frozen=True)
+class FindFeatures:
+    """Find features in every photo.
+
+    Options: `megapixels` at which to look, `count` of features kept a photo.
+    """
+
+    takes: ClassVar[type] = Photos
+    gives: ClassVar[type] = FeatureSet
+    megapixels: float = 0.6
+    count: int = 2000
+
+    def __call__(self, photos: Photos, context: Context) -> FeatureSet:
+        store = store_of(context)
+
+        def find(photo: Photo) -> Features | PhotoError:
+            try:
+                return find_features(to_grey8(store.pixels(photo)), self.megapixels, self.count)
+            except PhotoError as error:
+                return error
+
+        unused, entries = list(photos.unused), []
+        for photo, found in zip(photos.items, over(context, "features", find, photos.items), strict=True):
+            if isinstance(found, PhotoError):
+                unused.append(Unused(photo.name, str(found).removeprefix(f"{photo.name}: ")))
+            else:
+                entries.append((photo, found))
+        return FeatureSet(tuple(entries), tuple(unused))
+
+
+@dataclass(frozen=True)
+class MatchPhotos:
+    """Match features between photos and keep the pairs that a homography explains.
+
+    Options: `ratio` of Lowe's test, `threshold_px` at working size, `keep` candidates a photo.
+    """
+
+    takes: ClassVar[type] = FeatureSet
+    gives: ClassVar[type] = MatchGraph
+    ratio: float = 0.8
+    threshold_px: float = 3.0
+    keep: int = 8
+
+    def __call__(self, value: FeatureSet, context: Context) -> MatchGraph:
+        photos = tuple(p for p, _ in value.entries)
+        features = [f for _, f in value.entries]
+        matched = np.zeros((len(photos), len(photos)), int)
+
+        def match(ij: tuple[int, int]) -> Pair | None:
+            i, j = ij
+            found = match_descriptors(features[i].descriptors, features[j].descriptors, self.ratio)
+            points_i, points_j = features[i].points[found[:, 0]], features[j].points[found[:, 1]]
+            matched[i, j] = matched[j, i] = len(found)
+            threshold = self.threshold_px / features[j].scale
+            fit = find_homography(points_i, points_j, threshold)
+            if fit is None:
+                return None
+            matrix, inside = fit
+            return Pair(i, j, points_i[inside], points_j[inside], matrix, len(found))
+
+        pairs = over(context, "match", match, candidate_pairs(features, self.keep))
+        best = tuple(int(m) for m in matched.max(0)) if len(photos) else ()
+        return MatchGraph(photos, tuple(p for p in pairs if p is not None), best, value.unused)
+
+
+@dataclass(frozen=True)
+class EstimateCameras:
+    """Group the photos that belong together and adjust each group's cameras.
+
+    Options: `model` "rotation" (a camera turning in place), "affine" (flat scans) or "auto";
+    `huber_px`, beyond which residuals count linearly.
+    """
+
+    takes: ClassVar[type] = MatchGraph
+    gives: ClassVar[type] = Scene
+    model: Literal["auto", "rotation", "affine"] = "auto"
+    huber_px: float = 2.0
+
+    def __call__(self, graph: MatchGraph, context: Context) -> Scene:
+        unused, groups = list(graph.unused), []
+        components = connected_groups(len(graph.photos), list(graph.pairs))
+        for members in components:
+            if len(members) == 1:
+                unused.append(_stranger(graph, members[0]))
+        together = [m for m in components if len(m) > 1]
+
+        def adjust(members: list[int]) -> Registered:
+            return register(graph.photos, graph.pairs, members, self.model, self.huber_px)
+
+        for group in over(context, "cameras", adjust, together):
+            unused += group.dropped
+            if len(group.photos) > 1:
+                groups.append(group)
+        if not groups:
+            raise NothingToStitch(_nothing(graph.photos, unused), tuple(unused))
+        order = {p.name: k for k, p in enumerate(graph.photos)}
+        unused.sort(key=lambda u: order.get(u.photo, -1))
+        return Scene(tuple(groups), tuple(unused))
+
+
+def _stranger(graph: MatchGraph, k: int) -> Unused:
+    photo, count = graph.photos[k], graph.best[k]
+    if min(photo.width, photo.height) < 32:
+        return Unused(photo.name, f"too small to match ({photo.width} x {photo.height} pixels)")
+    said = (
+        f"at most {count} matching points with another, and no common geometry"
+        if count
+        else "no matching points"
+    )
+    return Unused(photo.name, f"overlaps no other photo ({said})")
+
+
+def _nothing(photos: tuple[Photo, ...], unused: list[Unused]) -> str:
+    if len(photos) < 2:
+        why = "; ".join(f"{u.photo}: {u.reason}" for u in unused)
+        return f"fewer than two usable photos ({why}); give at least two that overlap by a third"
+    return "no two photos overlap; give photos of one scene that overlap by a third or more"
+
+
+@dataclass(frozen=True)
+class Level:
+    """Level the horizon and look at the middle of the view."""
+
+    takes: ClassVar[type] = Scene
+    gives: ClassVar[type] = Scene
+
+    def __call__(self, scene: Scene, context: Context) -> Scene:
+        groups = []
+        for group in scene.groups:
+            if not group.affine:
+                turned = level([c.rotation for c in group.cameras])
+                cameras = tuple(replace(c, rotation=r) for c, r in zip(group.cameras, turned, strict=True))
+                group = replace(group, cameras=cameras)
+            groups.append(group)
+        return replace(scene, groups=tuple(groups))
+
+
+@dataclass(frozen=True)
+class LayOut:
+    """Choose projection and canvas.
+
+    Options: `projection`, `width` of the canvas in pixels (0: the photos' own resolution), `crop`
+    "none" (all that was photographed) or "rectangle" (the largest full one).
+    """
+
+    takes: ClassVar[type] = Scene
+    gives: ClassVar[type] = Plan
+    projection: Literal["auto", "plane", "cylinder", "sphere", "affine"] = "auto"
+    width: int = 0
+    crop: Literal["none", "rectangle"] = "none"
+
+    def __call__(self, scene: Scene, context: Context) -> Plan:
+        return Plan(tuple(self._lay_out(g) for g in scene.groups), scene.unused)
+
+    def _lay_out(self, group: Registered) -> Composition:
+        layers = tuple(Layer(p, c) for p, c in zip(group.photos, group.cameras, strict=True))
+        projection: Projection
+        if group.affine:
+            projection = "affine"
+        elif self.projection in ("auto", "affine"):
+            projection = choose_projection(layers)
+        else:
+            projection = self.projection
+        composition = fit_canvas(layers, projection, self.width or None, group.rms_px)
+        if self.crop == "rectangle":
+            composition = largest_rectangle(composition)
+            if self.width and composition.width != self.width and not composition.closed:
+                wider = round(self.width * self.width / composition.width)
+                composition = largest_rectangle(fit_canvas(layers, projection, wider, group.rms_px))
+        return composition
+
+
+@dataclass(frozen=True)
+class CompensateExposure:
+    """Solve for each photo's gain and the lens's vignetting over the overlaps."""
+
+    takes: ClassVar[type] = Plan
+    gives: ClassVar[type] = Plan
+
+    def __call__(self, plan: Plan, context: Context) -> Plan:
+        return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
+
+    def _solve(self, composition: Composition, context: Context) -> Composition:
+        small = reduced(composition, 2 * seam_step(composition))
+        tiles = over(
+            context,
+            "exposure",
+            lambda k: warp_reduced(small, k, context, correct=False),
+            range(len(small.layers)),
+        )
+        overlaps = []
+        for i in range(len(tiles)):
+            for j in range(i + 1, len(tiles)):
+                found = _overlap(small, tiles, i, j)
+                if found is not None:
+                    overlaps.append(found)
+        gains, fall_off = solve_exposure(overlaps, len(tiles))
+        layers = tuple(
+            replace(la, gain=(float(g[0]), float(g[1]), float(g[2])), vignetting=fall_off)
+            for la, g in zip(composition.layers, gains, strict=True)
+        )
+        return replace(composition, layers=layers)
+
+
+def _overlap(small: Composition, tiles: list[Tile], i: int, j: int) -> Overlap | None:
+    window = shared_rect(tiles[i].rect, tiles[j].rect, small)
+    if window is None:
+        return None
+    a, b = (window_of(tiles[k], window, small) for k in (i, j))
+    return collect_overlap(small, i, j, a, b)
+
+
+@dataclass(frozen=True)
+class FindSeams:
+    """Decide which photo owns each place of the canvas."""
+
+    takes: ClassVar[type] = Plan
+    gives: ClassVar[type] = Plan
+
+    def __call__(self, plan: Plan, context: Context) -> Plan:
+        return replace(plan, compositions=tuple(self._find(c, context) for c in plan.compositions))
+
+    def _find(self, composition: Composition, context: Context) -> Composition:
+        step = seam_step(composition)
+        small = reduced(composition, step)
+        tiles = over(context, "seams", lambda k: warp_reduced(small, k, context), range(len(small.layers)))
+        return replace(composition, seam_step=step, seams=find_seams(small, tiles))
