@@ -249,7 +249,7 @@ def stitching(
     crop: str = "none",
     width: int = 0,
     blend: str = "multiband",
-    megapixels: float = 0.6,
+    megapixels: float = 0.4,
 ) -> Pipeline:
     """Return the pipeline that `stitch` runs.
 

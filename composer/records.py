@@ -345,8 +345,8 @@ class Context:
     photos: Any = None
 
 
-def scale_points(points: Array, factor: float) -> Array:
-    """Move (..., 2) points to an image `factor` times as large, keeping pixel edges in place."""
+def scale_points(points: Array, factor: float | Array) -> Array:
+    """Move (..., 2) points to an image `factor` (one, or x and y) times as large, pixel edges in place."""
     return (np.asarray(points) + 0.5) * factor - 0.5
 
 

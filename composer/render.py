@@ -9,11 +9,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.warp import source_pixels, warp_layer
-from composer.backend import to_device, to_numpy
+from composer.backend import namespace, remap, to_device, to_numpy
 from composer.errors import Cancelled
 from composer.records import Composition, Context, Event, Locality, Rect, Tile
 
@@ -29,7 +30,9 @@ __all__ = [
     "render_tile",
 ]
 
-TILE = 512
+TILE = 256
+LOW_BANDS_MARGIN = 2
+_DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
 
 
 class BlendStage(Protocol):
@@ -197,7 +200,9 @@ def render_tile(
             to_device(empty, context.device),
             to_device(np.zeros(size, bool), context.device),
         )
-    tile = _pasted(_with_low_bands(tile, composition, context), composition)
+    if not stages:
+        tile = _cropped(tile, rect)
+    tile = _pasted(_zeroed(_with_low_bands(tile, composition)), composition)
     for stage in stages:
         tile = stage.apply(tile)
     return _cropped(tile, rect)
@@ -219,12 +224,11 @@ def _layers_of(composition: Composition, rect: Rect, context: Context) -> list[T
         pixels = to_device(source_pixels(composition, layer, context), context.device)
         tile = warp_layer(composition, layer, rect, pixels)
         if tile.image.shape[2] < canvas_channels(composition):
-            grey = tile.image
-            tile = replace(tile, image=grey + to_device(np.zeros((1, 1, 3), np.float32), context.device))
+            tile = replace(tile, image=namespace(tile.image).concat([tile.image] * 3, axis=2))
         if composition.seams is None:
             weight = np.full((rect.height, rect.width), 1 / (k + 1), np.float32)
         else:
-            weight = _ownership(composition.seams == k, rows, columns)
+            weight = _ownership(composition.seams, k, rows, columns)
         tiles.append(replace(tile, weight=to_device(weight, context.device)))
     return tiles
 
@@ -250,13 +254,19 @@ def _between(where: Array, count: int, closed: bool) -> tuple[Array, Array, Arra
     return np.clip(low, 0, count - 1), np.clip(low + 1, 0, count - 1), share
 
 
-def _ownership(cells: Array, rows: tuple[Array, Array, Array], columns: tuple[Array, Array, Array]) -> Array:
-    """Return (h, w) float32: the share of the seam cells around each pixel that are a layer's."""
-    mine = cells.astype(np.float32)
-    low, high, share = rows
-    down = mine[low] * (1 - share[:, None]) + mine[high] * share[:, None]
-    low, high, share = columns
-    return np.asarray(down[:, low] * (1 - share) + down[:, high] * share)
+def _ownership(
+    seams: Array, k: int, rows: tuple[Array, Array, Array], columns: tuple[Array, Array, Array]
+) -> Array:
+    """Return (h, w) float32: the share of the seam cells around each pixel that are layer k's."""
+    (top, bottom, down), (left, right, across) = rows, columns
+    lines, stripes = np.unique(np.r_[top, bottom]), np.unique(np.r_[left, right])
+    mine = (seams[np.ix_(lines, stripes)] == k).astype(np.float32)
+    if mine.all():
+        return np.ones((len(down), len(across)), np.float32)
+    top, bottom = np.searchsorted(lines, top), np.searchsorted(lines, bottom)
+    left, right = np.searchsorted(stripes, left), np.searchsorted(stripes, right)
+    tall = mine[top] * (1 - down[:, None]) + mine[bottom] * down[:, None]
+    return np.take(tall, left, 1) * (1 - across) + np.take(tall, right, 1) * across
 
 
 def _touches(layer: Rect, rect: Rect, composition: Composition) -> bool:
@@ -269,21 +279,34 @@ def _touches(layer: Rect, rect: Rect, composition: Composition) -> bool:
     return across and layer.y0 < rect.y1 and rect.y0 < layer.y1
 
 
-def _with_low_bands(tile: Tile, composition: Composition, context: Context) -> Tile:
-    """Add the composition's low bands to a blended tile, interpolated linearly."""
+def _with_low_bands(tile: Tile, composition: Composition) -> Tile:
+    """Add the composition's low bands to a blended tile."""
     if composition.low_bands is None:
         return tile
+    xp = namespace(tile.image)
     step, offset = composition.low_bands_step, (composition.seam_step - 1) / 2
-    field = composition.low_bands
-    x, y = (np.arange(a, b) - offset for a, b in ((tile.rect.x0, tile.rect.x1), (tile.rect.y0, tile.rect.y1)))
+    x = np.arange(tile.rect.x0, tile.rect.x1)
+    y = np.arange(tile.rect.y0, tile.rect.y1)
     if composition.closed:
         x = x % composition.width
-    low, high, share = _between(y / step, field.shape[0], closed=False)
-    down = field[low] * (1 - share[:, None, None]) + field[high] * share[:, None, None]
-    low, high, share = _between(x / step, field.shape[1], composition.closed)
-    added = down[:, low] * (1 - share[:, None]) + down[:, high] * share[:, None]
-    added = to_device(added, context.device)
-    return replace(tile, image=(tile.image + added) * tile.valid[:, :, None])
+    u, v = (x - offset) / step + LOW_BANDS_MARGIN, (y - offset) / step
+    size = tile.image.shape[:2]
+    u = xp.broadcast_to(xp.asarray(u.astype(np.float32))[None, :], size)
+    v = xp.broadcast_to(xp.asarray(v.astype(np.float32))[:, None], size)
+    field = np.pad(
+        composition.low_bands,
+        ((0, 0), (LOW_BANDS_MARGIN, LOW_BANDS_MARGIN), (0, 0)),
+        mode="wrap" if composition.closed else "edge",
+    )
+    return replace(tile, image=tile.image + remap(xp.asarray(field), u, v))
+
+
+def _zeroed(tile: Tile) -> Tile:
+    """Make a tile black where it is not valid."""
+    xp = namespace(tile.image)
+    if bool(xp.all(tile.valid)):
+        return tile
+    return replace(tile, image=xp.where(tile.valid[:, :, None], tile.image, xp.zeros_like(tile.image)))
 
 
 def _pasted(tile: Tile, composition: Composition) -> Tile:
@@ -319,8 +342,9 @@ def quantised(image: Array, dtype: str) -> Array:
     """Turn float32 0..1 into the output's type, rounded and clipped; floats stay as they are."""
     if dtype == "float32":
         return image
-    top = np.iinfo(dtype).max
-    return np.clip(image * np.float32(top) + np.float32(0.5), 0, top).astype(dtype)
+    top = float(np.iinfo(dtype).max)
+    found = cv2.multiply(image, (top, top, top, top), dtype=_DEPTHS[dtype])
+    return np.asarray(found if found.ndim == 3 else found[:, :, None])
 
 
 def canvas_channels(composition: Composition) -> int:

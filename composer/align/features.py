@@ -48,7 +48,7 @@ def to_grey8(pixels: Array) -> Array:
     return np.clip(stretched, 0, 255).astype(np.uint8)
 
 
-def find_features(grey: Array, megapixels: float = 0.6, count: int = 2000) -> Features:
+def find_features(grey: Array, megapixels: float = 0.4, count: int = 1200) -> Features:
     """Find SIFT features (Lowe, IJCV 2004) with RootSIFT descriptors (Arandjelovic, CVPR 2012).
 
     Parameters
@@ -68,7 +68,7 @@ def find_features(grey: Array, megapixels: float = 0.6, count: int = 2000) -> Fe
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        scale = size[0] / width
+    growth = np.array([width / grey.shape[1], height / grey.shape[0]])  # rounded, so not quite equal
     empty = Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32), np.zeros(0), scale)
     if min(grey.shape) < 16:
         return empty
@@ -81,7 +81,7 @@ def find_features(grey: Array, megapixels: float = 0.6, count: int = 2000) -> Fe
     sizes = np.array([found[i].size for i in kept]) / scale
     descriptors = descriptors[kept]
     descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9))
-    return Features(scale_points(points, 1 / scale), descriptors.astype(np.float32), sizes, scale)
+    return Features(scale_points(points, growth), descriptors.astype(np.float32), sizes, scale)
 
 
 def _spread(found: Any, shape: tuple[int, ...], count: int) -> Array:

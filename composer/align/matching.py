@@ -43,7 +43,7 @@ def match_descriptors(a: Array, b: Array, ratio: float = 0.8) -> Array:
     return np.stack([rows, nearest[rows]], 1)
 
 
-def candidate_pairs(features: list[Features], keep: int = 8, sample: int = 300) -> list[tuple[int, int]]:
+def candidate_pairs(features: list[Features], keep: int = 6, sample: int = 300) -> list[tuple[int, int]]:
     """Choose the pairs worth matching in full, by matching only the coarsest features of each photo.
 
     Up to a dozen photographs give all pairs. Beyond that each photograph proposes the `keep` partners

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.projection import photo_map
-from composer.backend import namespace, remap
+from composer.backend import lookup, namespace, remap
 from composer.media.decode import store_of
 from composer.records import Composition, Context, Layer, Rect, Tile
 
@@ -40,51 +40,58 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     Returns
     -------
     Tile
-        `image` (h, w, C) float32, zero where `valid` is False.
+        `image` (h, w, C) float32; where `valid` is False it says nothing.
     """
     xp = namespace(pixels)
     photo = layer.photo
     u, v, valid = photo_map(xp, composition, layer, rect)
     kx, ky = pixels.shape[1] / photo.width, pixels.shape[0] / photo.height
-    source_u, source_v = u, v
-    if kx != 1 or ky != 1:
-        source_u, source_v = (u + 0.5) * kx - 0.5, (v + 0.5) * ky - 0.5
-    outside = xp.full_like(u, -9.0)
-    found = remap(pixels, xp.where(valid, source_u, outside), xp.where(valid, source_v, outside))
-    full = _FULL_SCALE.get(photo.dtype)
-    image = xp.astype(found, xp.float32) if found.dtype != xp.float32 else found
-    if full is not None:
-        image = image * (1 / full)
+    same = kx == 1 and ky == 1
+    found = remap(pixels, u if same else (u + 0.5) * kx - 0.5, v if same else (v + 0.5) * ky - 0.5)
     if photo.alpha:
-        valid = valid & (image[:, :, -1] > 0.5)
-        image = image[:, :, :-1]
-    if correct:
-        image = _expose(xp, image, layer, u, v)
-    return Tile(rect, xp.where(valid[:, :, None], image, xp.zeros_like(image)), valid)
+        valid = valid & (found[:, :, -1] > 0.5 * _FULL_SCALE.get(photo.dtype, 1.0))
+        found = found[:, :, :-1]
+    gain = layer.gain if correct else (1.0, 1.0, 1.0)
+    image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1])
+    if correct and layer.vignetting != (0.0, 0.0, 0.0):
+        image = image * _brightening(xp, layer, u, v)[:, :, None]
+    return Tile(rect, image, valid)
 
 
-def _expose(xp: Any, image: Any, layer: Layer, u: Any, v: Any) -> Any:
-    """Multiply the light of sRGB-encoded values by the layer's gain over its vignetting.
+def exposed(encoded: Array, gain: float) -> Array:
+    """Multiply the light of sRGB-encoded values 0..1 by a gain.
 
     Above the toe sRGB is 1.055 L^(1/2.4) - 0.055, so a factor G in light is the affine map
     v -> v G' + 0.055 (G' - 1) with G' = G^(1/2.4); below it a straight line leads on to black.
     """
-    channels = image.shape[2]
-    gain = layer.gain if channels == 3 else layer.gain[:1]
-    if gain == (1.0,) * channels and layer.vignetting == (0.0, 0.0, 0.0):
-        return image
-    factor = xp.asarray([g ** (1 / 2.4) for g in gain], dtype=xp.float32)[None, None, :]
-    if layer.vignetting != (0.0, 0.0, 0.0):
-        photo = layer.photo
-        half = math.hypot(photo.width, photo.height) / 2
-        x, y = (u - (photo.width - 1) / 2) / half, (v - (photo.height - 1) / 2) / half
-        r2 = x * x + y * y
-        r2 = xp.where(r2 < 1, r2, xp.ones_like(r2))
-        v1, v2, v3 = (-k / 2.4 for k in layer.vignetting)
-        factor = factor * xp.exp(((r2 * v3 + v2) * r2 + v1) * r2)[:, :, None]
-    lift = (factor - 1) * 0.055
-    toe = image * (factor + lift / _TOE)
-    return xp.where(image < _TOE, toe, image * factor + lift)
+    factor = gain ** (1 / 2.4)
+    lift = 0.055 * (factor - 1)
+    return np.where(encoded < _TOE, encoded * (factor + lift / _TOE), encoded * factor + lift)
+
+
+def _exposed(xp: Any, found: Any, gain: tuple[float, ...]) -> Any:
+    """Turn stored values into float32 0..1 and correct their exposure: by table for integers."""
+    if found.dtype == xp.float32:
+        planes = [exposed(found[:, :, c], g) for c, g in enumerate(gain)] if set(gain) != {1.0} else None
+        return found if planes is None else xp.stack(planes, axis=-1)
+    top = int(_FULL_SCALE[found.dtype.name])
+    codes = np.arange(top + 1, dtype=np.float32) / top
+    table = np.stack([exposed(codes, g) for g in gain], -1).astype(np.float32)
+    return lookup(found, table)
+
+
+def _brightening(xp: Any, layer: Layer, u: Any, v: Any) -> Any:
+    """Return the factor (h, w) on encoded values that undoes the lens's fall-off.
+
+    As sRGB is nearly a power law, a factor in light is nearly a factor in encoded values.
+    """
+    photo = layer.photo
+    half = math.hypot(photo.width, photo.height) / 2
+    x, y = (u - (photo.width - 1) / 2) * (1 / half), (v - (photo.height - 1) / 2) * (1 / half)
+    r2 = x * x + y * y
+    r2 = xp.where(r2 < 1, r2, xp.ones_like(r2))
+    v1, v2, v3 = (-k / 2.2 for k in layer.vignetting)
+    return xp.exp(((r2 * v3 + v2) * r2 + v1) * r2)
 
 
 def source_pixels(composition: Composition, layer: Layer, context: Context) -> Array:

@@ -21,6 +21,12 @@ def remap(image: Array, u: Array, v: Array) -> Array:
     return _like(found, image)
 
 
+def lookup(image: Array, table: Array) -> Array:
+    if image.dtype == np.uint8:
+        return _like(cv2.LUT(image, np.ascontiguousarray(table)[None]), image)
+    return np.stack([table[:, c].take(image[:, :, c]) for c in range(image.shape[2])], -1)
+
+
 def pyr_down(image: Array) -> Array:
     return _like(cv2.pyrDown(image, borderType=cv2.BORDER_REFLECT_101), image)
 

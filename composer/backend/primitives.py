@@ -22,6 +22,7 @@ __all__ = [
     "fft",
     "gaussian",
     "label",
+    "lookup",
     "namespace",
     "pyr_down",
     "pyr_up",
@@ -70,6 +71,14 @@ def remap(image: Any, u: Any, v: Any) -> Any:
     (h, w, C) of the image's type; integer types are rounded and clipped.
     """
     return _run("remap", image, u, v)
+
+
+def lookup(image: Any, table: Any) -> Any:
+    """Replace (h, w, C) uint8 or uint16 codes by `table` (256 or 65536, C) float32, channel by channel.
+
+    The table is a NumPy array on every device.
+    """
+    return _run("lookup", image, table=table)
 
 
 def pyr_down(image: Any) -> Any:

@@ -18,7 +18,7 @@ def owners(tiles: list[Tile]) -> tuple[Any, Any]:
     Returns
     -------
     owner : (h, w) int32, -1 where no tile is valid
-    composite : (h, w, C) float32, zero there
+    composite : (h, w, C) float32, meaningless there
     """
     xp = namespace(tiles[0].image)
     best = xp.where(tiles[0].valid, tiles[0].weight, xp.full_like(tiles[0].weight, -1.0))

@@ -16,7 +16,7 @@ def feather(tiles: list[Tile], radius: int) -> Any:
 
     Returns
     -------
-    (h, w, C) float32, zero where no tile is valid.
+    (h, w, C) float32, meaningless where no tile is valid.
     """
     xp = namespace(tiles[0].image)
     owner, composite = owners(tiles)

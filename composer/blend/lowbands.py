@@ -40,38 +40,66 @@ def low_bands(small: Composition, seams: Array, tiles: list[Tile], halvings: int
     -------
     (ceil(H / 2^halvings), ceil(W / 2^halvings), C) float32.
     """
-    margin = _margin(small, halvings + levels)
-    columns = np.arange(-margin, small.width + margin)
-    columns = columns % small.width if small.closed else np.clip(columns, 0, small.width - 1)
-    rows = np.clip(np.arange(-margin, small.height + margin), 0, small.height - 1)
-    owner = seams[np.ix_(rows, columns)]
     composite, covered = _composite(small, tiles, seams)
+    unit = 1 << halvings
+    height, width = -(-small.height // unit), -(-small.width // unit)
+    margin = min(4 << levels, width) if small.closed else 0
     total: list[Array] | None = None
     for k, tile in enumerate(tiles):
-        mine = owner == k
-        if not mine.any():
+        found = _reduced(small, tile, composite, covered, seams == k, unit)
+        if found is None:
             continue
-        difference = _difference(small, tile, composite, covered)[np.ix_(rows, columns)]
-        weight = mine.astype(np.float32)
-        for _ in range(halvings):
-            difference, weight = pyr_down(difference), pyr_down(weight)
-        bands = weighted_bands(difference, weight, levels)
-        bands[0] = bands[0] - difference * weight[:, :, None]
+        left, top, difference, weight = found
+        shape = (height, width + 2 * margin)
+        wide, share = np.zeros((*shape, difference.shape[2]), np.float32), np.zeros(shape, np.float32)
+        for turn in (-width, 0, width) if small.closed else (0,):
+            _paste(wide, difference, top, left + margin + turn)
+            _paste(share, weight, top, left + margin + turn)
+        bands = weighted_bands(wide, share, levels)
+        bands[0] = bands[0] - wide * share[:, :, None]
         total = bands if total is None else [a + b for a, b in zip(total, bands, strict=True)]
-    assert total is not None
+    if total is None:
+        return np.zeros((height, width, composite.shape[2]), np.float32)
     result = total[-1]
     for band in reversed(total[:-1]):
         result = pyr_up(result, band.shape[:2]) + band
-    start = margin >> halvings
-    height, width = -(-small.height // (1 << halvings)), -(-small.width // (1 << halvings))
-    return np.ascontiguousarray(result[start : start + height, start : start + width], np.float32)
+    return np.ascontiguousarray(result[:, margin : margin + width], np.float32)
 
 
-def _margin(small: Composition, depth: int) -> int:
-    """Return a margin on the pyramid's grid, wide enough that no band sees the canvas end."""
-    whole = 1 << depth
-    wanted = min(4 * whole, max(small.width, small.height))
-    return -(-wanted // whole) * whole
+def _reduced(
+    small: Composition, tile: Tile, composite: Array, covered: Array, mine: Array, unit: int
+) -> tuple[int, int, Array, Array] | None:
+    """Return a layer's difference from the composite and its ownership, `unit` times smaller.
+
+    With them come the column and row of their first cell; None where the layer owns nothing.
+    """
+    around = 2 * unit
+    x0, y0 = ((n - around) // unit * unit for n in (tile.rect.x0, tile.rect.y0))
+    x1, y1 = (-(-(n + around) // unit) * unit for n in (tile.rect.x1, tile.rect.y1))
+    y0, y1 = max(y0, 0), min(y1, -(-small.height // unit) * unit)
+    rows = np.clip(np.arange(y0, y1), 0, small.height - 1)
+    columns = np.arange(x0, x1)
+    columns = columns % small.width if small.closed else np.clip(columns, 0, small.width - 1)
+    weight = mine[np.ix_(rows, columns)].astype(np.float32)
+    if not weight.any():
+        return None
+    difference = np.zeros((y1 - y0, x1 - x0, composite.shape[2]), np.float32)
+    own = slice(tile.rect.y0 - y0, tile.rect.y1 - y0), slice(tile.rect.x0 - x0, tile.rect.x1 - x0)
+    place = _place(small, tile)
+    both = tile.valid & covered[place]
+    difference[own] = np.where(both[:, :, None], tile.image - composite[place], np.float32(0))
+    for _ in range(unit.bit_length() - 1):
+        difference, weight = pyr_down(difference), pyr_down(weight)
+    return x0 // unit, y0 // unit, difference, weight
+
+
+def _paste(canvas: Array, part: Array, top: int, left: int) -> None:
+    """Copy a part into a canvas, less what lies outside."""
+    y0, x0 = max(top, 0), max(left, 0)
+    y1 = min(top + part.shape[0], canvas.shape[0])
+    x1 = min(left + part.shape[1], canvas.shape[1])
+    if y0 < y1 and x0 < x1:
+        canvas[y0:y1, x0:x1] = part[y0 - top : y1 - top, x0 - left : x1 - left]
 
 
 def _place(small: Composition, tile: Tile) -> tuple[slice, Array]:
@@ -80,7 +108,7 @@ def _place(small: Composition, tile: Tile) -> tuple[slice, Array]:
 
 
 def _composite(small: Composition, tiles: list[Tile], seams: Array) -> tuple[Array, Array]:
-    """Return the hard composite on the small canvas, and where any photo covers it."""
+    """Return the hard composite on the small canvas, and where it has a photo."""
     channels = max(t.image.shape[2] for t in tiles)
     composite = np.zeros((small.height, small.width, channels), np.float32)
     covered = np.zeros(composite.shape[:2], bool)
@@ -91,14 +119,3 @@ def _composite(small: Composition, tiles: list[Tile], seams: Array) -> tuple[Arr
         composite[rows, columns] = np.where(mine[:, :, None], tile.image, part)
         covered[rows, columns] |= mine
     return composite, covered
-
-
-def _difference(small: Composition, tile: Tile, composite: Array, covered: Array) -> Array:
-    """Return the layer less the composite on the small canvas, zero where either is missing."""
-    difference = np.zeros_like(composite)
-    rows, columns = _place(small, tile)
-    gap = tile.image - composite[rows, columns]
-    difference[rows, columns] = np.where(
-        (tile.valid & covered[rows, columns])[:, :, None], gap, np.float32(0)
-    )
-    return difference

@@ -32,7 +32,7 @@ def multiband(tiles: list[Tile], levels: int) -> Any:
 
     Returns
     -------
-    (h, w, C) float32, zero where no tile is valid.
+    (h, w, C) float32, meaningless where no tile is valid.
     """
     xp = namespace(tiles[0].image)
     owner, composite = owners(tiles)
@@ -51,7 +51,7 @@ def multiband(tiles: list[Tile], levels: int) -> Any:
     blended = bands[-1]
     for band in reversed(bands[:-1]):
         blended = pyr_up(blended, band.shape[:2]) + band
-    return xp.where((owner >= 0)[:, :, None], composite + blended, composite)
+    return composite + blended
 
 
 def weighted_bands(image: Any, weight: Any, levels: int) -> list[Any]:

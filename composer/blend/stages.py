@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,7 +11,6 @@ import numpy as np
 
 from composer.align.projection import reduced
 from composer.align.warp import warp_reduced
-from composer.backend import namespace
 from composer.backend.parallel import over
 from composer.blend.compose import owners
 from composer.blend.feather import feather
@@ -20,15 +20,17 @@ from composer.records import Composition, Context, Locality, Plan, Tile
 
 __all__ = ["BlendLowBands", "Feather", "Multiband", "NoBlend"]
 
-FINE_LEVELS = 4
+FINE_LEVELS = 3
 
 
-def _blended(tiles: list[Tile], image: Any) -> Tile:
-    xp = namespace(image)
+def _blended(tiles: list[Tile], blend: Callable[[list[Tile]], Any]) -> Tile:
+    """Blend several layers; one alone is the result."""
+    if len(tiles) == 1:
+        return Tile(tiles[0].rect, tiles[0].image, tiles[0].valid)
     valid = tiles[0].valid
     for tile in tiles[1:]:
         valid = valid | tile.valid
-    return Tile(tiles[0].rect, xp.where(valid[:, :, None], image, xp.zeros_like(image)), valid)
+    return Tile(tiles[0].rect, blend(tiles), valid)
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Multiband:
         return multiband_locality(self.levels)
 
     def blend(self, tiles: list[Tile]) -> Tile:
-        return _blended(tiles, multiband(tiles, self.levels))
+        return _blended(tiles, lambda t: multiband(t, self.levels))
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Feather:
         return Locality(halo=self.radius + 1)
 
     def blend(self, tiles: list[Tile]) -> Tile:
-        return _blended(tiles, feather(tiles, self.radius))
+        return _blended(tiles, lambda t: feather(t, self.radius))
 
 
 @dataclass(frozen=True)
@@ -101,4 +103,4 @@ class NoBlend:
         return Locality()
 
     def blend(self, tiles: list[Tile]) -> Tile:
-        return _blended(tiles, owners(tiles)[1])
+        return _blended(tiles, lambda t: owners(t)[1])

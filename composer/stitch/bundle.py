@@ -2,8 +2,8 @@
 
 The residual of a match is where photo i's point lands in photo j, less where it was seen, and the
 other way round (Brown and Lowe, IJCV 2007, sec. 4). No scene point is an unknown, so the normal
-equations have one block per pair of photographs that overlap: the Jacobian is never formed, its
-blocks (2 x 10 a residual) are, analytically. Levenberg-Marquardt with Huber weights.
+equations have one block per pair of photographs that overlap: of the Jacobian only the 2 x 10 entries
+a match that are not zero are formed, analytically. Levenberg-Marquardt with Huber weights.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.homography import Pair
-from composer.align.lens import pixel_to_plane, polynomial
 from composer.errors import ComposerError
 from composer.records import Camera
 
@@ -43,14 +42,6 @@ class Lens:
     b_sigma: float = 0.05
 
 
-@dataclass(frozen=True)
-class _Rays:
-    """Points of one photo on the ideal image plane, in pixels from the centre, and d(plane)/db."""
-
-    plane: Array
-    by_b: Array
-
-
 def exp_rotation(omega: Array) -> Array:
     """Return the rotation matrix of an axis-angle vector (Rodrigues)."""
     angle = float(np.linalg.norm(omega))
@@ -66,70 +57,101 @@ def _cross(v: Array) -> Array:
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
 
 
-def _undistort(points: Array, lens: Lens) -> _Rays:
-    distortion = (0.0, lens.b, 0.0)
-    centred = points - lens.centre
-    plane = pixel_to_plane(centred, distortion, lens.half_px)
-    r = np.hypot(plane[:, 0], plane[:, 1]) / lens.half_px
-    g, slope = polynomial(r, distortion)
-    # r_seen = r g(r; b) is fixed: dr/db = -r (r^2 - 1) / (g + r g')
-    stretch = -(r**2 - 1) / (g + r * slope)
-    return _Rays(plane, plane * stretch[:, None])
+class _Matches:
+    """All matches of all pairs, each in both directions, as arrays.
 
-
-def _transfer(
-    source: _Rays, seen: Array, cam_i: Array, cam_j: Array, lens_i: Lens, lens_j: Lens
-) -> tuple[Array, Array]:
-    """Return residuals (N, 2) of i's points in photo j and the Jacobian (N, 2, 10).
-
-    Columns: omega_i (3), omega_j (3), log f_i, b_i, log f_j, b_j; rotations are perturbed from the
-    left, R <- exp(omega) R.
+    `of` (N,) is each row's direction, `source` and `target` (2P,) each direction's photos, `spans`
+    where each direction's rows lie.
     """
-    n = len(seen)
-    turn = cam_j @ cam_i.T
-    ray = np.c_[source.plane / lens_i.focal_px, np.ones(n)]
-    v = ray @ turn.T
+
+    def __init__(self, pairs: list[Pair]) -> None:
+        ends = [(p.i, p.j, p.points_i, p.points_j) for p in pairs]
+        ends += [(p.j, p.i, p.points_j, p.points_i) for p in pairs]
+        counts = np.array([len(e[2]) for e in ends])
+        stops = np.cumsum(counts)
+        self.source = np.array([e[0] for e in ends])
+        self.target = np.array([e[1] for e in ends])
+        self.given = np.concatenate([e[2] for e in ends])
+        self.seen = np.concatenate([e[3] for e in ends])
+        self.of = np.repeat(np.arange(len(ends)), counts)
+        self.spans = [slice(int(b - a), int(b)) for a, b in zip(counts, stops, strict=True)]
+
+
+def _optics(lenses: list[Lens]) -> Array:
+    """Return the lenses, one a photo, as columns: focal_px, b, half_px, centre x, centre y."""
+    return np.array([(la.focal_px, la.b, la.half_px, *la.centre) for la in lenses]).T
+
+
+def _polynomial_b(r: Array, b: Array) -> tuple[Array, Array]:
+    return b * r * r + (1 - b), 2 * b * r
+
+
+def _undistort(points: Array, b: Array, half: Array) -> tuple[Array, Array]:
+    """Return ideal plane points (N, 2) in pixels and their derivative by b, for one b a point."""
+    seen = np.hypot(points[:, 0], points[:, 1]) / half
+    r = seen.copy()
+    for _ in range(6):
+        g, slope = _polynomial_b(r, b)
+        fall = g + r * slope
+        if (fall <= 0.05).any():
+            raise ComposerError("lens polynomial folds back inside the photograph")
+        r = r - (r * g - seen) / fall
+    plane = points * np.where(seen > 1e-9, r / np.maximum(seen, 1e-9), 1)[:, None]
+    g, slope = _polynomial_b(r, b)
+    # r_seen = r g(r; b) is fixed: dr/db = -r (r^2 - 1) / (g + r g')
+    return plane, plane * (-(r**2 - 1) / (g + r * slope))[:, None]
+
+
+def _residuals(matches: _Matches, rotations: list[Array], lenses: list[Lens]) -> tuple[Array, Array]:
+    """Return where points land less where they were seen (N, 2), and the Jacobian (N, 2, 10).
+
+    Columns: omega (3) of source and of target, log f and b of source, log f and b of target;
+    rotations are perturbed from the left, R <- exp(omega) R.
+    """
+    turns = np.stack(rotations)
+    between = turns[matches.target] @ turns[matches.source].transpose(0, 2, 1)
+    turn = between[matches.of]
+    optics = _optics(lenses)
+    f_i, b_i, half_i, cx_i, cy_i = optics[:, matches.source[matches.of]]
+    f_j, b_j, half_j, cx_j, cy_j = optics[:, matches.target[matches.of]]
+    plane, plane_by_b = _undistort(matches.given - np.stack([cx_i, cy_i], 1), b_i, half_i)
+    ray = np.concatenate([plane / f_i[:, None], np.ones((len(plane), 1))], 1)
+    v = (turn @ ray[:, :, None])[:, :, 0]
     z = np.maximum(v[:, 2], 0.05)
-    u = v[:, :2] / z[:, None] * lens_j.focal_px
-    r = np.hypot(u[:, 0], u[:, 1]) / lens_j.half_px
-    g, slope = polynomial(r, (0.0, lens_j.b, 0.0))
-    residual = u * g[:, None] + lens_j.centre - seen
+    u = v[:, :2] * (f_j / z)[:, None]
+    r = np.hypot(u[:, 0], u[:, 1]) / half_j
+    g, slope = _polynomial_b(r, b_j)
+    residual = u * g[:, None] + np.stack([cx_j, cy_j], 1) - matches.seen
 
-    by_plane = (slope / np.maximum(r, 1e-9) / lens_j.half_px**2)[:, None, None] * (
-        u[:, :, None] * u[:, None, :]
-    )
+    # d(u g(|u|))/du = g I + g'/(r half^2) u u', and u = f v / z
+    bend = slope / np.maximum(r, 1e-9) / half_j**2
+    by_plane = bend[:, None, None] * (u[:, :, None] * u[:, None, :])
     by_plane[:, [0, 1], [0, 1]] += g[:, None]
-    project = np.zeros((n, 2, 3))
-    project[:, 0, 0] = project[:, 1, 1] = lens_j.focal_px / z
-    project[:, :, 2] = -u / z[:, None]
-    by_v = by_plane @ project
+    by_v = np.empty((len(u), 2, 3))
+    by_v[:, :, :2] = by_plane * (f_j / z)[:, None, None]
+    by_v[:, :, 2] = -(by_plane @ (u / z[:, None])[:, :, None])[:, :, 0]
 
-    jacobian = np.empty((n, 2, 10))
-    jacobian[:, :, 0:3] = by_v @ (turn @ _cross(ray))
+    jacobian = np.empty((len(u), 2, 10))
+    by_ray = by_v @ turn
+    jacobian[:, :, 0:3] = by_ray @ _cross(ray)
     jacobian[:, :, 3:6] = -by_v @ _cross(v)
-    by_ray = by_v @ turn[:, :2] / lens_i.focal_px
-    jacobian[:, :, 6] = np.einsum("nij,nj->ni", by_ray, -source.plane)
-    jacobian[:, :, 7] = np.einsum("nij,nj->ni", by_ray, source.by_b)
+    by_point = by_ray[:, :, :2] / f_i[:, None, None]
+    jacobian[:, :, 6] = -(by_point @ plane[:, :, None])[:, :, 0]
+    jacobian[:, :, 7] = (by_point @ plane_by_b[:, :, None])[:, :, 0]
     jacobian[:, :, 8] = u * (g + r * slope)[:, None]
     jacobian[:, :, 9] = u * (r**2 - 1)[:, None]
     return residual, jacobian
 
 
-def _both_ways(pair: Pair, rotations: list[Array], lenses: list[Lens]) -> tuple[Array, Array]:
-    """Return residuals (2N, 2) and Jacobian (2N, 2, 10) of a pair, i to j first, columns as for i, j."""
-    i, j = pair.i, pair.j
-    rays_i, rays_j = _undistort(pair.points_i, lenses[i]), _undistort(pair.points_j, lenses[j])
-    there, jac_there = _transfer(rays_i, pair.points_j, rotations[i], rotations[j], lenses[i], lenses[j])
-    back, jac_back = _transfer(rays_j, pair.points_i, rotations[j], rotations[i], lenses[j], lenses[i])
-    swapped = jac_back[:, :, [3, 4, 5, 0, 1, 2, 8, 9, 6, 7]]
-    return np.concatenate([there, back]), np.concatenate([jac_there, swapped])
-
-
-def pair_errors(pair: Pair, rotations: list[Array], lenses: list[Lens]) -> Array:
-    """Return each match's larger distance in pixels, of its two directions (N,)."""
-    residual, _ = _both_ways(pair, rotations, lenses)
-    distance = np.hypot(residual[:, 0], residual[:, 1]).reshape(2, -1)
-    return distance.max(0)
+def pair_errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens]) -> list[Array]:
+    """Return for each pair each match's larger distance in pixels, of its two directions (N,)."""
+    matches = _Matches(pairs)
+    residual, _ = _residuals(matches, rotations, lenses)
+    distance = np.hypot(residual[:, 0], residual[:, 1])
+    each = [distance[span] for span in matches.spans]
+    return [
+        np.maximum(there, back) for there, back in zip(each[: len(pairs)], each[len(pairs) :], strict=True)
+    ]
 
 
 def adjust(
@@ -139,6 +161,7 @@ def adjust(
     lens_of: list[int],
     huber_px: float,
     iterations: int = 50,
+    tolerance: float = 1e-5,
 ) -> tuple[list[Array], list[Lens]]:
     """Minimise the Huber-weighted reprojection error over rotations, focal lengths and distortion.
 
@@ -153,27 +176,29 @@ def adjust(
         Residuals beyond this count linearly.
     iterations : int
         At most so many steps.
+    tolerance : float
+        Stop when a step lowers the cost by a smaller share.
 
     Returns
     -------
     rotations, lenses : as given, adjusted.
     """
     damping = 1e-3
-    cost, hessian, gradient = _normal_equations(pairs, rotations, lenses, lens_of, huber_px)
+    matches = _Matches(pairs)
+    cost, hessian, gradient = _normal_equations(matches, rotations, lenses, lens_of, huber_px)
     for _ in range(iterations):
         diagonal = np.diag(hessian)
         damped = hessian + np.diag(damping * diagonal + 1e-9 * diagonal.max())
-        step = -_solve(damped, gradient)
-        moved = _moved(rotations, lenses, step)
+        moved = _moved(rotations, lenses, -_solve(damped, gradient))
         try:
-            trial = _normal_equations(pairs, moved[0], moved[1], lens_of, huber_px)
+            trial = _normal_equations(matches, *moved, lens_of, huber_px)
         except ComposerError:
             trial = (np.inf, hessian, gradient)
         if trial[0] < cost:
             gained = cost - trial[0]
             (rotations, lenses), (cost, hessian, gradient) = moved, trial
             damping = max(damping / 8, 1e-9)
-            if gained < 1e-7 * cost:
+            if gained < tolerance * cost:
                 break
         else:
             damping *= 8
@@ -204,26 +229,23 @@ def _moved(rotations: list[Array], lenses: list[Lens], step: Array) -> tuple[lis
 
 
 def _normal_equations(
-    pairs: list[Pair], rotations: list[Array], lenses: list[Lens], lens_of: list[int], huber_px: float
+    matches: _Matches, rotations: list[Array], lenses: list[Lens], lens_of: list[int], huber_px: float
 ) -> tuple[float, Array, Array]:
     """Return cost, J'WJ and J'Wr, summed pair by pair, priors on the lenses included."""
     n = len(rotations)
     size = 3 * n + 2 * len(lenses)
-    hessian, gradient, cost = np.zeros((size, size)), np.zeros(size), 0.0
-    each = [lenses[k] for k in lens_of]
-    for pair in pairs:
-        residual, jacobian = _both_ways(pair, rotations, each)
-        distance = np.hypot(residual[:, 0], residual[:, 1])
-        weight = np.minimum(1, huber_px / np.maximum(distance, 1e-12))
-        cost += float(np.sum(np.where(weight < 1, huber_px * (2 * distance - huber_px), distance**2)))
-        flat = jacobian.reshape(-1, 10)
-        weighted = flat * np.repeat(weight, 2)[:, None]
-        at_i, at_j = 3 * n + 2 * lens_of[pair.i], 3 * n + 2 * lens_of[pair.j]
-        where = np.r_[
-            3 * pair.i : 3 * pair.i + 3, 3 * pair.j : 3 * pair.j + 3, at_i : at_i + 2, at_j : at_j + 2
-        ]
-        np.add.at(hessian, (where[:, None], where[None]), weighted.T @ flat)
-        np.add.at(gradient, where, weighted.T @ residual.ravel())
+    hessian, gradient = np.zeros((size, size)), np.zeros(size)
+    residual, jacobian = _residuals(matches, rotations, [lenses[k] for k in lens_of])
+    distance = np.hypot(residual[:, 0], residual[:, 1])
+    weight = np.minimum(1, huber_px / np.maximum(distance, 1e-12))
+    cost = float(np.sum(np.where(weight < 1, huber_px * (2 * distance - huber_px), distance**2)))
+    weighted = jacobian * weight[:, None, None]
+    for i, j, span in zip(matches.source, matches.target, matches.spans, strict=True):
+        rows, pulled = jacobian[span].reshape(-1, 10), weighted[span].reshape(-1, 10)
+        at_i, at_j = 3 * n + 2 * lens_of[i], 3 * n + 2 * lens_of[j]
+        where = np.r_[3 * i : 3 * i + 3, 3 * j : 3 * j + 3, at_i : at_i + 2, at_j : at_j + 2]
+        np.add.at(hessian, (where[:, None], where[None]), pulled.T @ rows)
+        np.add.at(gradient, where, pulled.T @ residual[span].ravel())
     for k, lens in enumerate(lenses):
         at = 3 * n + 2 * k
         cost += _add_prior(hessian, gradient, at + 1, lens.b - lens.b_prior, lens.b_sigma)

@@ -117,7 +117,7 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
         lens_of = list(range(len(photos)))
         lenses = [_lens(p, start) for p in photos]
     rotations = spanning_rotations(pairs, sizes, [lenses[k].focal_px for k in lens_of])
-    rotations, lenses = adjust(pairs, rotations, lenses, lens_of, huber_px=1e4, iterations=30)
+    rotations, lenses = adjust(pairs, rotations, lenses, lens_of, huber_px=1e4, tolerance=1e-2)
     rotations, lenses = adjust(pairs, rotations, lenses, lens_of, huber_px)
     shared = _errors(pairs, rotations, lenses, lens_of)
     own_of = list(range(len(photos)))
@@ -137,7 +137,7 @@ def _lens(photo: Photo, start: float) -> Lens:
 
 def _errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens], lens_of: list[int]) -> list[Array]:
     each = [lenses[k] for k in lens_of]
-    return [pair_errors(p, rotations, each) for p in pairs]
+    return pair_errors(pairs, rotations, each)
 
 
 def _cost(errors: list[Array], huber_px: float) -> float:

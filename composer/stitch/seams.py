@@ -173,38 +173,19 @@ def _cut(
 
 
 def _min_cut(open_cells: Array, fixed_i: Array, fixed_j: Array, difference: Array) -> Array:
-    """Cut a 4-connected grid between two sets of fixed cells; returns the cells on i's side."""
-    from scipy.sparse import csr_matrix
-    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+    """Cut a 4-connected grid between two sets of fixed cells; returns the cells on i's side.
 
-    number = np.full(open_cells.shape, -1, np.int32)
-    count = int(open_cells.sum())
-    number[open_cells] = np.arange(count, dtype=np.int32)
-    number[fixed_i], number[fixed_j] = count, count + 1
-    source, sink = count, count + 1
-    heads, tails, costs = [], [], []
-    for one, other in (((slice(None), slice(None, -1)), (slice(None), slice(1, None))),
-                       ((slice(None, -1), slice(None)), (slice(1, None), slice(None)))):  # fmt: skip
-        p, q = number[one], number[other]
-        edge = (p >= 0) & (q >= 0) & (p != q) & ((p < count) | (q < count))
-        cost = (difference[one] + difference[other])[edge] + SHORT
-        heads += [p[edge], q[edge]]
-        tails += [q[edge], p[edge]]
-        costs += [cost, cost]
-    # several edges from one cell to the terminals add up
-    capacity = np.round(np.concatenate(costs) * 20000).astype(np.int64)
-    size = count + 2
-    graph = csr_matrix((capacity, (np.concatenate(heads), np.concatenate(tails))), (size, size))
-    graph.data = np.minimum(graph.data, 2**30).astype(np.int32)
-    graph = graph.astype(np.int32)
-    flow = maximum_flow(graph, source, sink).flow
-    rest = (graph - flow).tocsr()
-    rest.data = np.maximum(rest.data, 0)
-    rest.eliminate_zeros()
-    reached = breadth_first_order(rest, source, return_predecessors=False)
-    side = np.zeros(size, bool)
-    side[reached] = True
-    return np.where(open_cells, side[np.maximum(number, 0)], False)
+    OpenCV's max-flow (Boykov and Kolmogorov, PAMI 2004) cuts between two images where both are valid:
+    it is given the difference as one image and nothing as the other, and counts 1 a cell besides.
+    """
+    one = np.zeros((*difference.shape, 3), np.float32)
+    one[:, :, 0] = difference / SHORT
+    side_i = ((open_cells | fixed_i) * 255).astype(np.uint8)
+    side_j = ((open_cells | fixed_j) * 255).astype(np.uint8)
+    finder = cv2.detail.GraphCutSeamFinder("COST_COLOR")
+    found = finder.find([one, np.zeros_like(one)], [(0, 0), (0, 0)], [side_i, side_j])
+    mine = found[0].get() if isinstance(found[0], cv2.UMat) else found[0]
+    return open_cells & (np.asarray(mine) > 0)
 
 
 def _extend(labels: Array) -> Array:

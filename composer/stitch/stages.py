@@ -79,8 +79,8 @@ class FindFeatures:
 
     takes: ClassVar[type] = Photos
     gives: ClassVar[type] = FeatureSet
-    megapixels: float = 0.6
-    count: int = 2000
+    megapixels: float = 0.4
+    count: int = 1200
 
     def __call__(self, photos: Photos, context: Context) -> FeatureSet:
         store = store_of(context)
@@ -111,7 +111,7 @@ class MatchPhotos:
     gives: ClassVar[type] = MatchGraph
     ratio: float = 0.8
     threshold_px: float = 3.0
-    keep: int = 8
+    keep: int = 6
 
     def __call__(self, value: FeatureSet, context: Context) -> MatchGraph:
         photos = tuple(p for p, _ in value.entries)
