@@ -32,8 +32,8 @@ from composer.media.metadata import Metadata, carried, read_metadata
 from composer.pipeline import Pipeline, stitching
 from composer.records import Composition, Context, Event, Photo, Photos, Plan, Unused
 from composer.render import canvas_channels, output_dtype, render, render_bands
-from composer.stitch.crop import has_holes
-from composer.stitch.layout import rescaled
+from composer.stitching.crop import has_holes
+from composer.stitching.layout import rescaled
 
 Array = NDArray[Any]
 Source = str | Path | Array
@@ -212,7 +212,7 @@ def stitch(
             if len(found.items) < 2:
                 raise NothingToStitch(_too_few(found), found.unused)
             context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
-            watch.add("read headers", time.perf_counter() - started)
+            watch(Event("read headers", 1.0, time.perf_counter() - started))
             plan = pipeline.plan(found, context)
         if save is not None:
             save_plan(Path(save), plan)
@@ -246,12 +246,9 @@ class _Stopwatch:
         self.stages: dict[str, float] = {}
         self._observe = observe
 
-    def add(self, stage: str, seconds: float) -> None:
-        self.stages[stage] = self.stages.get(stage, 0.0) + seconds
-
     def __call__(self, event: Event) -> None:
         if event.seconds is not None:
-            self.add(event.stage, event.seconds)
+            self.stages[event.stage] = self.stages.get(event.stage, 0.0) + event.seconds
         if self._observe is not None:
             self._observe(event)
 

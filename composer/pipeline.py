@@ -19,13 +19,13 @@ from composer.records import Context, Event, Photos, Plan
 __all__ = ["STAGES", "Pipeline", "find_stage", "stitching"]
 
 STAGES = {
-    "find-features": "composer.stitch.stages:FindFeatures",
-    "match": "composer.stitch.stages:MatchPhotos",
-    "cameras": "composer.stitch.stages:EstimateCameras",
-    "level": "composer.stitch.stages:Level",
-    "lay-out": "composer.stitch.stages:LayOut",
-    "exposure": "composer.stitch.stages:CompensateExposure",
-    "seams": "composer.stitch.stages:FindSeams",
+    "find-features": "composer.stitching.stages:FindFeatures",
+    "match": "composer.stitching.stages:MatchPhotos",
+    "cameras": "composer.stitching.stages:EstimateCameras",
+    "level": "composer.stitching.stages:Level",
+    "lay-out": "composer.stitching.stages:LayOut",
+    "exposure": "composer.stitching.stages:CompensateExposure",
+    "seams": "composer.stitching.stages:FindSeams",
     "low-bands": "composer.blend.stages:BlendLowBands",
     "multiband": "composer.blend.stages:Multiband",
     "feather": "composer.blend.stages:Feather",
@@ -110,14 +110,17 @@ class Pipeline:
 
     @property
     def plan_stages(self) -> tuple[Any, ...]:
+        """The stages that run on the whole scene."""
         return tuple(s for s in self.stages if hasattr(s, "takes"))
 
     @property
     def blend(self) -> Any:
+        """The stage that makes one tile of several."""
         return next(s for s in self.stages if hasattr(s, "blend"))
 
     @property
     def tile_stages(self) -> tuple[Any, ...]:
+        """The stages on blended tiles."""
         return tuple(s for s in self.stages if hasattr(s, "apply"))
 
     @classmethod

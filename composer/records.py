@@ -63,15 +63,20 @@ class Rect(NamedTuple):
 
     @property
     def width(self) -> int:
+        """Columns."""
         return self.x1 - self.x0
 
     @property
     def height(self) -> int:
+        """Rows."""
         return self.y1 - self.y0
 
     def grown(self, margin: int) -> Rect:
         """Return the rectangle with `margin` pixels more on every side."""
         return Rect(self.x0 - margin, self.y0 - margin, self.x1 + margin, self.y1 + margin)
+
+
+NOWHERE = Rect(0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ class Layer:
     camera: Camera
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     vignetting: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    rect: Rect = Rect(0, 0, 0, 0)
+    rect: Rect = NOWHERE
 
 
 @dataclass(frozen=True)

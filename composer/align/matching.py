@@ -64,7 +64,7 @@ def candidate_pairs(features: list[Features], keep: int = 6, sample: int = 300) 
     votes = np.zeros((n, n), int)
     for i, j in everything:
         votes[i, j] = votes[j, i] = len(match_descriptors(coarse[i], coarse[j], 0.85))
-    chosen = set()
+    chosen: set[tuple[int, int]] = set()
     for i in range(n):
         ranked = np.argsort(-votes[i], kind="stable")
         best = [int(j) for j in ranked if j != i][:keep]

@@ -64,15 +64,14 @@ def photo_map(xp: Any, composition: Composition, layer: Layer, rect: Rect) -> tu
     photo, camera = layer.photo, layer.camera
     half = min(photo.width, photo.height) / 2
     rows, columns = canvas_axes(composition, rect)
-    seen = []
-    for m in range(3):
-        terms = rows * camera.rotation[m].astype(np.float32)[:, None]
-        total = None
-        for k in range(3):
-            term = xp.asarray(terms[k])[:, None] * xp.asarray(columns[k])[None, :]
-            total = term if total is None else total + term
-        seen.append(total)
-    x, y, z = seen
+    across = [xp.asarray(columns[k])[None, :] for k in range(3)]
+
+    def seen(axis: int) -> Any:
+        terms = rows * camera.rotation[axis].astype(np.float32)[:, None]
+        first, second, third = (xp.asarray(terms[k])[:, None] * across[k] for k in range(3))
+        return first + second + third
+
+    x, y, z = seen(0), seen(1), seen(2)
     ahead = z > 1e-3
     factor = (camera.focal_px / half) / xp.where(ahead, z, xp.ones_like(z))
     x, y = x * factor, y * factor

@@ -58,7 +58,7 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     return Tile(rect, image, valid)
 
 
-def exposed(encoded: Array, gain: float) -> Array:
+def exposed(encoded: Any, gain: float) -> Any:
     """Multiply the light of sRGB-encoded values 0..1 by a gain.
 
     Above the toe sRGB is 1.055 L^(1/2.4) - 0.055, so a factor G in light is the affine map
@@ -66,7 +66,8 @@ def exposed(encoded: Array, gain: float) -> Array:
     """
     factor = gain ** (1 / 2.4)
     lift = 0.055 * (factor - 1)
-    return np.where(encoded < _TOE, encoded * (factor + lift / _TOE), encoded * factor + lift)
+    where = namespace(encoded).where
+    return where(encoded < _TOE, encoded * (factor + lift / _TOE), encoded * factor + lift)
 
 
 def _exposed(xp: Any, found: Any, gain: tuple[float, ...]) -> Any:
@@ -74,7 +75,7 @@ def _exposed(xp: Any, found: Any, gain: tuple[float, ...]) -> Any:
     if found.dtype == xp.float32:
         planes = [exposed(found[:, :, c], g) for c, g in enumerate(gain)] if set(gain) != {1.0} else None
         return found if planes is None else xp.stack(planes, axis=-1)
-    top = int(_FULL_SCALE[found.dtype.name])
+    top = int(xp.iinfo(found.dtype).max)
     codes = np.arange(top + 1, dtype=np.float32) / top
     table = np.stack([exposed(codes, g) for g in gain], -1).astype(np.float32)
     return lookup(found, table)

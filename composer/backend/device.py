@@ -25,7 +25,7 @@ def gpu_problem() -> str | None:
         if cupy.cuda.runtime.getDeviceCount() < 1:
             return "CuPy finds no CUDA device"
         (cupy.ones(1) + 1).get()
-    except Exception as error:  # a broken driver raises whatever it likes
+    except Exception as error:  # noqa: BLE001 - a broken driver raises whatever it likes
         return f"CuPy cannot use the GPU ({type(error).__name__}: {error})"
     return None
 

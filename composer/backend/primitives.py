@@ -120,7 +120,10 @@ def fft(array: Any, inverse: bool = False) -> Any:
 
 
 def distance_transform(mask: Any) -> Any:
-    """Return each pixel's distance (float32) to the nearest pixel where the (H, W) mask is False."""
+    """Return each pixel's distance (float32) to the nearest pixel where the (H, W) mask is False.
+
+    Infinite where the mask is False nowhere.
+    """
     return _run("distance_transform", mask)
 
 

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from composer.errors import PhotoError
-from composer.media.header import opened
+from composer.errors import OutputError, PhotoError
+from composer.media.metadata import icc_profile
+from composer.media.opening import DAMAGE, is_tiff, opened, reason
+from composer.media.png import read_chunks
+from composer.media.profiles import convert, srgb
 from composer.records import Context, Photo
-
-if TYPE_CHECKING:
-    from PIL.ImageCms import ImageCmsTransform
 
 Array = NDArray[Any]
 
-__all__ = ["PhotoStore", "decode", "icc_profile"]
+__all__ = ["PhotoStore", "decode", "store_of"]
 
 
 def decode(photo: Photo, profile: bytes | None = None) -> Array:
@@ -31,7 +31,7 @@ def decode(photo: Photo, profile: bytes | None = None) -> Array:
     ----------
     photo : Photo
     profile : bytes or None
-        ICC profile to convert to; None leaves colours as stored. A file without a profile is sRGB.
+        ICC profile to convert colours to; None leaves them as stored. A file without a profile is sRGB.
 
     Returns
     -------
@@ -42,123 +42,60 @@ def decode(photo: Photo, profile: bytes | None = None) -> Array:
     PhotoError
         The file is damaged or has changed since its header was read.
     """
-    if photo.pixels is not None:
-        return photo.pixels
-    assert photo.path is not None
-    pixels, own = _read(photo, photo.path)
-    pixels = _upright(pixels, photo.orientation)
-    planes = photo.channels + photo.alpha
-    if pixels.shape != (photo.height, photo.width, planes):
-        raise PhotoError(
-            f"{photo.name}: decodes to {pixels.shape}, its header says "
-            f"{(photo.height, photo.width, planes)}; export it again"
-        )
-    if profile is not None and own != profile and photo.channels == 3:
-        pixels = _convert(pixels, own, profile)
+    pixels = photo.pixels if photo.path is None else _read(photo, photo.path)
+    assert pixels is not None
+    if profile is not None and photo.channels == 3:
+        pixels = convert(pixels, icc_profile(photo), profile)
     return np.ascontiguousarray(pixels)
 
 
-def icc_profile(photo: Photo) -> bytes | None:
-    """Return the ICC profile stored in a photograph's file, None if it has none."""
-    if photo.path is None:
-        return None
-    with opened(photo.path) as image:
-        found = image.info.get("icc_profile")
-    return found or None
-
-
-def _read(photo: Photo, path: Path) -> tuple[Array, bytes | None]:
-    """Read stored pixels and ICC profile."""
+def _read(photo: Photo, path: Path) -> Array:
+    """Read a file's pixels, turned upright, and check that they are what the header promised."""
     try:
-        with opened(path) as image:
-            profile = image.info.get("icc_profile")
-            if image.format == "TIFF":
-                return _read_tiff(photo, path), profile
-            if photo.dtype == "uint16":
-                return _read_png16(photo, path), profile
-            image.load()
-            return _from_pillow(image, photo), profile
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if is_tiff(path):
+            from composer.media.tiff import read_tiff
+
+            pixels = read_tiff(path, photo.channels, photo.alpha)
+        else:
+            pixels = _read_other(photo, path)
+    except DAMAGE as error:
         raise PhotoError(
-            f"{path}: cannot be decoded ({error}); the file is damaged or cut short, copy it again"
+            f"{path}: cannot be decoded ({reason(error)}); it is damaged or cut short, copy it again"
         ) from error
-
-
-def _from_pillow(image: Image.Image, photo: Photo) -> Array:
-    """Return an 8-bit Pillow image as an array, palette, CMYK and bilevel turned to grey or RGB."""
-    mode = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA"}
-    wanted = mode[photo.channels, photo.alpha]
-    if image.mode != wanted:
-        image = image.convert(wanted)
-    pixels = np.asarray(image)
-    return pixels if pixels.ndim == 3 else pixels[:, :, None]
-
-
-def _read_png16(photo: Photo, path: Path) -> Array:
-    """Read a 16-bit PNG with OpenCV (Pillow would make it 8-bit), after Pillow checked its CRCs."""
-    data = path.read_bytes()
-    with opened(io.BytesIO(data)) as image:
-        image.verify()
-    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if found is None:
-        raise PhotoError(f"{path}: cannot be decoded as 16-bit PNG; export it again")
-    return _from_opencv(found, photo)
-
-
-def _from_opencv(found: Array, photo: Photo) -> Array:
-    """Turn OpenCV's BGR(A) or grey into our order; grey with alpha comes as BGRA."""
-    pixels = found if found.ndim == 3 else found[:, :, None]
-    if pixels.shape[2] == 4:
-        pixels = pixels[:, :, [2, 1, 0, 3]]
-    elif pixels.shape[2] == 3:
-        pixels = pixels[:, :, ::-1]
-    if photo.channels == 1 and pixels.shape[2] >= 3:
-        pixels = pixels[:, :, [0, 3] if photo.alpha else [0]]
+    pixels = _upright(pixels, photo.orientation)
+    promised = (photo.height, photo.width, photo.channels + photo.alpha)
+    if pixels.shape != promised or pixels.dtype.name != photo.dtype:
+        raise PhotoError(
+            f"{path}: decodes to {pixels.shape} {pixels.dtype}, its header said {promised} {photo.dtype}; "
+            "leave it alone while composer runs, or export it again"
+        )
     return pixels
 
 
-def _read_tiff(photo: Photo, path: Path) -> Array:
-    """Read a TIFF's first page with tifffile, or where it lacks the codec with Pillow or OpenCV."""
-    import tifffile
-
-    with tifffile.TiffFile(path) as file:
-        page = file.pages.first
-        plain = page.photometric in (
-            tifffile.PHOTOMETRIC.MINISBLACK,
-            tifffile.PHOTOMETRIC.MINISWHITE,
-            tifffile.PHOTOMETRIC.RGB,
-        )
-        if not plain or page.compression == tifffile.COMPRESSION.LZW:
-            return _read_tiff_otherwise(photo, path)
-        try:
-            pixels = page.asarray()
-        except ValueError as error:
-            if "imagecodecs" not in str(error):
-                raise
-            return _read_tiff_otherwise(photo, path)
-        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE and pixels.ndim == 3:
-            pixels = np.moveaxis(pixels, 0, 2)
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE:
-            pixels = pixels.max() - pixels if pixels.dtype == bool else np.iinfo(pixels.dtype).max - pixels
-    if pixels.dtype == bool:
-        pixels = pixels.astype(np.uint8) * 255
-    if pixels.dtype.kind == "f":
-        pixels = pixels.astype(np.float32)
-    pixels = pixels if pixels.ndim == 3 else pixels[:, :, None]
-    return pixels[:, :, : photo.channels + photo.alpha]
+def _read_other(photo: Photo, path: Path) -> Array:
+    """Read JPEG, PNG, WebP or BMP with Pillow, but 16-bit PNG with OpenCV: Pillow would make it 8-bit."""
+    mode = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA"}
+    with opened(path) as image:
+        if image.format == "PNG":
+            for _ in read_chunks(path):  # Pillow takes wrong checksums, OpenCV takes missing rows
+                pass
+        if photo.dtype == "uint16":
+            return _read_png16(photo, path, image.info.get("transparency"))
+        image.load()
+        wanted = mode[photo.channels, photo.alpha]
+        pixels = np.asarray(image if image.mode == wanted else image.convert(wanted))
+    return pixels if pixels.ndim == 3 else pixels[:, :, None]
 
 
-def _read_tiff_otherwise(photo: Photo, path: Path) -> Array:
-    """Read a TIFF whose compression or colour space tifffile leaves to others."""
-    if photo.dtype == "uint8":
-        with opened(path) as image:
-            image.load()
-            return _from_pillow(image, photo)
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED | cv2.IMREAD_IGNORE_ORIENTATION)
+def _read_png16(photo: Photo, path: Path, transparent: Any) -> Array:
+    """Read a 16-bit PNG; OpenCV gives BGR(A), also for grey with alpha."""
+    found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None:
-        raise PhotoError(f"{path}: its TIFF compression is not readable here; save it as deflate")
-    return _from_opencv(found, photo)
+        raise PhotoError(f"{path}: cannot be decoded as 16-bit PNG; export it again")
+    pixels = found if found.ndim == 3 else found[:, :, None]
+    if pixels.shape[2] >= 3:
+        pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+    return pixels
 
 
 def _upright(pixels: Array, orientation: int) -> Array:
@@ -170,58 +107,6 @@ def _upright(pixels: Array, orientation: int) -> Array:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return pixels
-
-
-def _convert(pixels: Array, own: bytes | None, profile: bytes) -> Array:
-    """Convert colours between ICC profiles, relative colorimetric; other than 8-bit by a 33^3 table."""
-    from PIL import ImageCms
-
-    def parsed(data: bytes | None) -> Any:
-        return ImageCms.ImageCmsProfile(io.BytesIO(data)) if data else ImageCms.createProfile("sRGB")
-
-    try:
-        transform = ImageCms.buildTransform(
-            parsed(own), parsed(profile), "RGB", "RGB",
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )  # fmt: skip
-    except (ImageCms.PyCMSError, OSError):
-        return pixels  # an unreadable profile: leave the colours as they are stored
-    colours, alpha = pixels[:, :, :3], pixels[:, :, 3:]
-    if pixels.dtype == np.uint8:
-        converted = np.asarray(_apply(transform, colours))
-    else:
-        converted = _apply_table(transform, colours)
-    return np.concatenate([converted, alpha], 2) if alpha.shape[2] else converted
-
-
-def _apply(transform: ImageCmsTransform, colours: Array) -> Image.Image:
-    from PIL import ImageCms
-
-    image = ImageCms.applyTransform(Image.fromarray(np.ascontiguousarray(colours)), transform)
-    assert image is not None
-    return image
-
-
-def _apply_table(transform: ImageCmsTransform, colours: Array) -> Array:
-    """Interpolate the *change* that a transform makes in a 33^3 table, so fine steps survive."""
-    from scipy.ndimage import map_coordinates
-
-    top = 65535.0 if colours.dtype == np.uint16 else 1.0
-    grid = np.round(np.linspace(0, 255, 33)).astype(np.uint8)
-    lattice = np.stack(np.meshgrid(grid, grid, grid, indexing="ij"), -1).reshape(33, -1, 3)
-    change = (np.asarray(_apply(transform, lattice), np.float32) - lattice) / 255
-    change = change.reshape(33, 33, 33, 3)
-    result = np.empty_like(colours)
-    for start in range(0, len(colours), 256):
-        band = colours[start : start + 256].astype(np.float32) / top
-        where = np.clip(np.moveaxis(band, 2, 0) * 32, 0, 32)
-        shift = [map_coordinates(change[..., c], where, order=1) for c in range(3)]
-        moved = band + np.stack(shift, -1)
-        if colours.dtype == np.uint16:
-            moved = np.clip(np.round(moved * top), 0, top)
-        result[start : start + 256] = moved.astype(colours.dtype)
-    return result
 
 
 class PhotoStore:

@@ -47,10 +47,8 @@ def choose_projection(layers: tuple[Layer, ...]) -> Projection:
     return "sphere" if closed or rows or down > 110 else "cylinder"
 
 
-def fit_canvas(
-    layers: tuple[Layer, ...], projection: Projection, width: int | None, rms_px: float
-) -> Composition:
-    """Lay out the canvas that shows every layer whole, at the photos' resolution or `width` wide.
+def fit_canvas(layers: tuple[Layer, ...], projection: Projection, rms_px: float) -> Composition:
+    """Lay out the canvas that shows every layer whole, at the photos' resolution.
 
     Raises
     ------
@@ -66,16 +64,12 @@ def fit_canvas(
     closed = round_trip and math.degrees(widest_gap(every[:, 0])[1]) < CLOSED_GAP_DEG
     low, high = np.nanmin(every, 0), np.nanmax(every, 0)
     if closed:
-        if width is None:
-            width = ALIGN * max(1, round(2 * math.pi * scale / ALIGN))
+        width = ALIGN * max(1, round(2 * math.pi * scale / ALIGN))
         scale = width / (2 * math.pi)
         low[0], high[0] = -math.pi, math.pi
         origin_x = -width / 2 + 0.5
     else:
-        if width is not None:
-            scale = width / float(high[0] - low[0])
-        else:
-            width = math.ceil((high[0] - low[0]) * scale)
+        width = math.ceil((high[0] - low[0]) * scale)
         origin_x = float(low[0]) * scale + 0.5
     height = max(1, math.ceil((high[1] - low[1]) * scale))
     origin = (origin_x, float(low[1]) * scale + 0.5)

@@ -82,6 +82,19 @@ def _optics(lenses: list[Lens]) -> Array:
     return np.array([(la.focal_px, la.b, la.half_px, *la.centre) for la in lenses]).T
 
 
+def _check_fold(lenses: list[Lens]) -> None:
+    """Refuse lenses whose polynomial folds back near the photo's corners.
+
+    Raises
+    ------
+    ComposerError
+    """
+    for lens in lenses:
+        corner = 1.2 * np.hypot(*lens.centre) / lens.half_px
+        if 1 - lens.b + 3 * lens.b * corner**2 < 0.1:
+            raise ComposerError(f"lens polynomial b = {lens.b:.3f} folds back inside the photograph")
+
+
 def _polynomial_b(r: Array, b: Array) -> tuple[Array, Array]:
     return b * r * r + (1 - b), 2 * b * r
 
@@ -191,6 +204,7 @@ def adjust(
         damped = hessian + np.diag(damping * diagonal + 1e-9 * diagonal.max())
         moved = _moved(rotations, lenses, -_solve(damped, gradient))
         try:
+            _check_fold(moved[1])
             trial = _normal_equations(matches, *moved, lens_of, huber_px)
         except ComposerError:
             trial = (np.inf, hessian, gradient)
@@ -221,10 +235,11 @@ def _moved(rotations: list[Array], lenses: list[Lens], step: Array) -> tuple[lis
     turns = step[: 3 * len(rotations)].reshape(-1, 3)
     optics = step[3 * len(rotations) :].reshape(-1, 2)
     turned = [exp_rotation(w) @ r for w, r in zip(turns, rotations, strict=True)]
+    growth = np.exp(np.clip(optics[:, 0], -0.3, 0.3))
     moved = [
-        replace(lens, focal_px=float(lens.focal_px * np.exp(np.clip(o[0], -0.3, 0.3))), b=float(lens.b + o[1]))
-        for o, lens in zip(optics, lenses, strict=True)
-    ]  # fmt: skip
+        replace(lens, focal_px=float(lens.focal_px * g), b=float(lens.b + b))
+        for lens, g, b in zip(lenses, growth, optics[:, 1], strict=True)
+    ]
     return turned, moved
 
 

@@ -98,22 +98,17 @@ def _swap(
     difference = _difference(a, b)
     step = 1 << level
     core = (a.weight - b.weight) / np.maximum(np.maximum(a.weight, b.weight), 1e-6)
-    sizes = [
-        _blocks(x, step, how)
-        for x, how in (
-            (free, "all"),
-            (difference, "mean"),
-            (owner == i, "half"),
-            (owner == j, "half"),
-            (core, "mean"),
-        )
-    ]
-    chosen = _cut(*sizes, banded=banded)
+    chosen = _cut(
+        _blocks(free, step, "all"),
+        _blocks(difference, step, "mean"),
+        _blocks(owner == i, step, "half"),
+        _blocks(owner == j, step, "half"),
+        _blocks(core, step, "mean"),
+        banded,
+    )
     if chosen is None:
         return
-    open_cells, takes_i = (
-        np.kron(c, np.ones((step, step), bool))[: owner.shape[0], : owner.shape[1]] for c in chosen
-    )
+    open_cells, takes_i = (_whole(c, step, owner.shape) for c in chosen)
     change = open_cells & free
     labels[rows, columns] = np.where(change, np.where(takes_i, np.int16(i), np.int16(j)), owner)
 
@@ -142,6 +137,11 @@ def _blocks(values: Array, step: int, how: str) -> Array:
     )
     mean = padded.reshape(height // step, step, width // step, step).mean((1, 3))
     return mean if how == "mean" else mean > 0.999 if how == "all" else mean >= 0.5
+
+
+def _whole(blocks: Array, step: int, shape: tuple[int, ...]) -> Array:
+    """Give every cell its block's value."""
+    return blocks.repeat(step, 0).repeat(step, 1)[: shape[0], : shape[1]]
 
 
 def _cut(

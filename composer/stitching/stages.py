@@ -26,12 +26,12 @@ from composer.records import (
     Tile,
     Unused,
 )
-from composer.stitch.cameras import connected_groups, level
-from composer.stitch.crop import largest_rectangle
-from composer.stitch.exposure import Overlap, collect_overlap, solve_exposure
-from composer.stitch.layout import choose_projection, fit_canvas
-from composer.stitch.registration import Registered, register
-from composer.stitch.seams import find_seams
+from composer.stitching.cameras import connected_groups, level
+from composer.stitching.crop import largest_rectangle
+from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure
+from composer.stitching.layout import choose_projection, fit_canvas, rescaled
+from composer.stitching.registration import Registered, register
+from composer.stitching.seams import find_seams
 
 __all__ = [
     "CompensateExposure",
@@ -226,20 +226,14 @@ class LayOut:
 
     def _lay_out(self, group: Registered) -> Composition:
         layers = tuple(Layer(p, c) for p, c in zip(group.photos, group.cameras, strict=True))
-        projection: Projection
-        if group.affine:
-            projection = "affine"
-        elif self.projection in ("auto", "affine"):
-            projection = choose_projection(layers)
-        else:
-            projection = self.projection
-        composition = fit_canvas(layers, projection, self.width or None, group.rms_px)
+        projection: Projection = "affine"
+        if not group.affine:
+            wanted = self.projection
+            projection = choose_projection(layers) if wanted == "auto" or wanted == "affine" else wanted
+        composition = fit_canvas(layers, projection, group.rms_px)
         if self.crop == "rectangle":
             composition = largest_rectangle(composition)
-            if self.width and composition.width != self.width and not composition.closed:
-                wider = round(self.width * self.width / composition.width)
-                composition = largest_rectangle(fit_canvas(layers, projection, wider, group.rms_px))
-        return composition
+        return rescaled(composition, self.width) if self.width else composition
 
 
 @dataclass(frozen=True)

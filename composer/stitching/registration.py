@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from composer.align.homography import Pair
 from composer.records import Camera, Photo, Unused
-from composer.stitch.affine import adjust_affine, affine_errors
-from composer.stitch.bundle import Lens, adjust, cameras_of, pair_errors
-from composer.stitch.cameras import connected_groups, estimate_focal, spanning_rotations
+from composer.stitching.affine import adjust_affine, affine_errors
+from composer.stitching.bundle import Lens, adjust, cameras_of, pair_errors
+from composer.stitching.cameras import connected_groups, estimate_focal, spanning_rotations
 
 Array = NDArray[Any]
 
@@ -61,10 +61,8 @@ def register(
         del inside[int(np.argmax(errors))]
         components = connected_groups(len(photos), inside)
         largest = next(c for c in components if set(c) <= set(group))
-        for k in sorted(set(group) - set(largest)):
-            dropped.append(
-                Unused(photos[k].name, f"its matches contradict those of the other photos ({max(errors):.0f} px apart)")
-            )  # fmt: skip
+        why = f"its matches contradict those of the other photos ({max(errors):.0f} px apart)"
+        dropped += [Unused(photos[k].name, why) for k in sorted(set(group) - set(largest))]
         group = largest
         inside = [p for p in inside if p.i in set(group)]
     every = np.concatenate(found.errors)

@@ -1,0 +1,338 @@
+"""The main job end to end, on photographs with known truth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import composer
+from composer.align.lens import pixel_to_plane
+from composer.align.projection import photo_map
+from composer.errors import NothingToStitch, OptionError, OutputError, PhotoError
+from composer.records import Event
+from composer.samples import View, circle, gallery, motorcycle, photograph, room
+from tests.scenes import misplacement, world_on_canvas
+
+
+@pytest.fixture(scope="module")
+def views() -> list[View]:
+    return circle(10)
+
+
+@pytest.fixture(scope="module")
+def ring(views: list[View]) -> composer.Stitched:
+    return composer.stitch([v.pixels for v in views], projection="sphere", device="cpu")
+
+
+def test_a_closed_circle_uses_every_photo_and_closes(ring: composer.Stitched) -> None:
+    (panorama,) = ring.panoramas
+    assert len(panorama.photos) == 10
+    assert ring.unused == ()
+    assert panorama.composition.closed
+    assert panorama.composition.fov_deg[0] == pytest.approx(360, abs=0.01)
+
+
+def test_cameras_agree_with_the_truth_to_a_fraction_of_a_pixel(
+    ring: composer.Stitched, views: list[View]
+) -> None:
+    errors = misplacement(ring.panoramas[0].composition, views)
+    assert np.median(errors) < 0.3
+    assert np.percentile(errors, 95) < 1.0
+
+
+def test_focal_length_and_distortion_are_found(ring: composer.Stitched, views: list[View]) -> None:
+    camera = ring.panoramas[0].composition.layers[0].camera
+    # the polynomial's linear term makes focal_px the size near the rim: compare at the centre
+    a, b, c = camera.distortion
+    truth = views[0].focal_px * (1 + 0.012)
+    assert camera.focal_px * (1 - a - b - c) == pytest.approx(truth, rel=0.01)
+    assert b < -0.005
+
+
+def test_exposure_is_evened_out_against_the_world(ring: composer.Stitched) -> None:
+    panorama = ring.panoramas[0]
+    truth, seen = world_on_canvas(panorama.composition, circle(10), gallery())
+    picture = panorama.image.astype(float)
+    gain = np.sum(picture[seen] * truth[seen], 0) / np.sum(truth[seen] ** 2, 0)
+    off = np.abs(picture - truth * gain)[seen]
+    assert np.median(off) < 5
+    signed = np.where(seen, (picture - truth * gain).mean(2), np.nan)
+    drift = np.nanmedian(signed, 0)
+    assert np.abs(drift - np.median(drift)).max() < 14
+
+
+def test_the_wrap_column_is_no_seam(ring: composer.Stitched) -> None:
+    panorama = ring.panoramas[0]
+    image = panorama.image.astype(float)
+    rows = slice(image.shape[0] // 3, 2 * image.shape[0] // 3)
+    step = np.abs(image[rows, 0] - image[rows, -1]).mean()
+    usual = np.abs(np.diff(image[rows], axis=1)).mean((0, 2))
+    assert step < np.percentile(usual, 99.5)
+
+
+def test_three_photos_make_a_plane_or_cylinder_with_gains() -> None:
+    result = composer.stitch(room(), device="cpu")
+    (panorama,) = result.panoramas
+    gains = [la.gain[1] for la in panorama.composition.layers]
+    assert panorama.composition.projection == "cylinder"
+    # darker photos are brightened: gains 0.9, 1, 1.15 on encoded values
+    assert gains[0] > gains[1] > gains[2]
+    assert (gains[0] / gains[2]) ** (1 / 2.2) == pytest.approx(1.15 / 0.9, rel=0.05)
+
+
+def test_a_real_pair_with_parallax() -> None:
+    result = composer.stitch(motorcycle(), device="cpu")
+    assert [len(p.photos) for p in result.panoramas] == [2]
+
+
+def test_a_stranger_is_named_with_the_reason() -> None:
+    stranger = photograph(180, 0, 0, seed=5).pixels
+    result = composer.stitch([*room(), stranger], device="cpu")
+    assert [u.photo for u in result.unused] == ["photo 4"]
+    assert "overlaps no other photo" in result.unused[0].reason
+
+
+def test_two_scenes_make_two_panoramas(tmp_path: Path) -> None:
+    first = [photograph(y, 0, 1, hfov_deg=50).pixels for y in (-20, 5)]
+    second = [photograph(y, 0, 1, hfov_deg=50, seed=9).pixels for y in (165, 190)]
+    result = composer.stitch([first[0], second[0], first[1], second[1]], tmp_path / "out.png", device="cpu")
+    assert [p.output.name for p in result.panoramas if p.output] == ["out.png", "out-2.png"]
+    assert [p.photos for p in result.panoramas] == [("photo 1", "photo 3"), ("photo 2", "photo 4")]
+    assert all(p.output is not None and p.output.exists() for p in result.panoramas)
+
+
+def test_photos_with_their_own_zoom() -> None:
+    views = [photograph(-18, 0, 0, 60), photograph(0, 1, 1, 50), photograph(17, 0, -1, 60)]
+    result = composer.stitch([v.pixels for v in views], device="cpu")
+    focal = [la.camera.focal_px for la in result.panoramas[0].composition.layers]
+    assert len(focal) == 3
+    assert result.panoramas[0].rms_px < 0.6
+    assert focal[1] / focal[0] == pytest.approx(views[1].focal_px / views[0].focal_px, rel=0.01)
+
+
+def test_16_bit_comes_out_as_16_bit() -> None:
+    photos = [p.astype(np.uint16) * 257 for p in room()]
+    deep = composer.stitch(photos, device="cpu").panoramas[0]
+    flat = composer.stitch(room(), device="cpu").panoramas[0]
+    assert deep.image.dtype == np.uint16
+    if deep.image.shape == flat.image.shape:
+        difference = np.abs(deep.image / 257.0 - flat.image)
+        assert np.median(difference) < 1
+    assert len(np.unique(deep.image)) > 1000
+
+
+def test_float_comes_out_as_float_and_grey_as_grey() -> None:
+    photos = [(p.mean(2) / 255).astype(np.float32) for p in room()]
+    panorama = composer.stitch(photos, device="cpu").panoramas[0]
+    assert panorama.image.dtype == np.float32
+    assert panorama.image.shape[2] == 1
+    assert 0.2 < panorama.image[panorama.image > 0].mean() < 0.8
+
+
+def test_alpha_limits_what_is_used() -> None:
+    photos = []
+    for pixels in room():
+        alpha = np.full(pixels.shape[:2], 255, np.uint8)
+        alpha[:80] = 0
+        photos.append(np.dstack([pixels, alpha]))
+    panorama = composer.stitch(photos, device="cpu").panoramas[0]
+    whole = composer.stitch(room(), device="cpu").panoramas[0]
+    assert panorama.image.shape[2] == 3
+    assert panorama.valid is not None
+    assert whole.valid is not None
+    assert panorama.valid.mean() < whole.valid.mean() - 0.1
+
+
+@pytest.mark.parametrize("projection", ["plane", "cylinder", "sphere"])
+def test_every_projection_shows_the_same_world(projection: str) -> None:
+    views = [photograph(y, 0, 1, 50) for y in (-15, 15)]
+    result = composer.stitch([v.pixels for v in views], projection=projection, device="cpu")
+    composition = result.panoramas[0].composition
+    assert composition.projection == projection
+    truth, seen = world_on_canvas(composition, views, gallery())
+    picture = result.panoramas[0].image.astype(float)
+    seen[:20] = seen[-20:] = False
+    correlation = np.corrcoef(picture[seen].ravel(), truth[seen].ravel())[0, 1]
+    assert correlation > 0.96
+
+
+def test_flat_scans_are_laid_out_as_affine() -> None:
+    world = np.asarray(gallery())[300:720, 300:1500]
+    photos = [world[:, 0:500], world[20:, 330:830], world[:400, 650:1150]]
+    result = composer.stitch([p.copy() for p in photos], projection="affine", device="cpu")
+    (panorama,) = result.panoramas
+    assert panorama.composition.projection == "affine"
+    assert panorama.rms_px < 0.3
+    assert panorama.composition.width == pytest.approx(1150, abs=4)
+
+
+def test_crop_leaves_no_hole() -> None:
+    whole = composer.stitch(room(), device="cpu").panoramas[0]
+    cropped = composer.stitch(room(), crop="rectangle", device="cpu").panoramas[0]
+    assert whole.valid is not None
+    assert not whole.valid.all()
+    assert cropped.valid is not None
+    assert cropped.valid.all()
+    assert cropped.composition.width * cropped.composition.height > 0.6 * whole.valid.sum()
+
+
+@pytest.mark.parametrize("crop", ["none", "rectangle"])
+def test_width_is_kept_exactly(crop: str) -> None:
+    result = composer.stitch(room(), width=500, crop=crop, device="cpu")
+    assert result.panoramas[0].image.shape[1] == 500
+
+
+def test_the_same_bytes_on_every_run_and_for_any_number_of_threads() -> None:
+    photos = room()
+    pictures = [composer.stitch(photos, workers=n, device="cpu").panoramas[0].image for n in (1, 2, 8, 2)]
+    assert all(np.array_equal(p, pictures[0]) for p in pictures[1:])
+
+
+def test_saved_compositions_render_again_to_the_same_bytes(tmp_path: Path) -> None:
+    for k, pixels in enumerate(room()):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    first = composer.stitch(tmp_path, tmp_path / "a.tif", save=tmp_path / "plan", device="cpu")
+    stages: list[str] = []
+    again = composer.stitch(
+        load=tmp_path / "plan", output=tmp_path / "b.tif", device="cpu",
+        observe=lambda e: stages.append(e.stage),
+    )  # fmt: skip
+    assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+    assert set(stages) == {"render"}
+    assert again.panoramas[0].photos == first.panoramas[0].photos
+    small = composer.stitch(load=tmp_path / "plan", width=300, device="cpu").panoramas[0]
+    assert small.image.shape[1] == 300
+
+
+def test_a_smaller_rendering_is_the_large_one_reduced(tmp_path: Path) -> None:
+    for k, pixels in enumerate(room()):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    large = composer.stitch(tmp_path, save=tmp_path / "plan", device="cpu").panoramas[0]
+    width = large.image.shape[1] // 2
+    small = composer.stitch(load=tmp_path / "plan", width=width, device="cpu").panoramas[0]
+    reduced = np.asarray(Image.fromarray(large.image).resize(small.image.shape[1::-1], Image.Resampling.BOX))
+    assert small.valid is not None
+    inside = small.valid.copy()
+    inside[:10] = inside[-10:] = False
+    soft = [cv2.GaussianBlur(p.astype(np.float32), (0, 0), 2) for p in (small.image, reduced)]
+    assert np.abs(soft[0] - soft[1])[inside].mean() < 1
+
+
+def test_summary_accounts_for_every_photo(tmp_path: Path) -> None:
+    names = []
+    for k, pixels in enumerate([*room(), photograph(180, seed=5).pixels]):
+        names.append(str(tmp_path / f"{k}.jpg"))
+        Image.fromarray(pixels).save(names[-1], quality=95)
+    summary = composer.stitch(names, tmp_path / "out.jpg", device="cpu").summary()
+    json.dumps(summary)
+    (panorama,) = summary["panoramas"]
+    assert sorted(panorama["photos"] + [u["photo"] for u in summary["unused"]]) == names
+    assert set(panorama) == {"output", "photos", "width", "height", "projection", "fov_deg", "rms_px"}
+    assert set(summary) == {"panoramas", "unused", "stages", "peak_mb"}
+    assert all(s["seconds"] >= 0 for s in summary["stages"])
+
+
+def test_events_tell_progress_to_the_end() -> None:
+    events: list[Event] = []
+    composer.stitch(room(), observe=events.append, device="cpu")
+    ended = [e.stage for e in events if e.seconds is not None]
+    assert ended[:3] == ["read headers", "find-features", "match"]
+    assert ended[-1] == "render"
+    assert all(0 <= e.fraction <= 1 for e in events)
+
+
+def test_cancel_stops_and_writes_nothing(tmp_path: Path) -> None:
+    from composer.errors import Cancelled
+
+    asked = 0
+
+    def cancelled() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked > 4
+
+    with pytest.raises(Cancelled):
+        composer.stitch(room(), tmp_path / "out.jpg", cancelled=cancelled, device="cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_photos_that_do_not_overlap() -> None:
+    photos = [photograph(y, hfov_deg=40, seed=k).pixels for k, y in enumerate((0, 120, 240))]
+    with pytest.raises(NothingToStitch, match="no two photos overlap") as caught:
+        composer.stitch(photos, device="cpu")
+    assert len(caught.value.unused) == 3
+
+
+def test_identical_photos_count_once() -> None:
+    photos = room()
+    with pytest.raises(NothingToStitch, match="the same file as photo 1"):
+        composer.stitch([photos[0], photos[0].copy()], device="cpu")
+    result = composer.stitch([photos[0], photos[1], photos[0].copy()], device="cpu")
+    assert [(u.photo, u.reason) for u in result.unused] == [("photo 3", "the same file as photo 1")]
+
+
+def test_a_tiny_photo_is_left_out_with_the_reason() -> None:
+    result = composer.stitch([*room(), np.zeros((1, 1, 3), np.uint8)], device="cpu")
+    assert "too small" in result.unused[0].reason
+
+
+def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
+    names = [tmp_path / f"{k}.png" for k in range(3)]
+    for name, pixels in zip(names, room(), strict=True):
+        Image.fromarray(pixels).save(name)
+    before = names[1].read_bytes()
+    with pytest.raises(OutputError, match="is one of the photos"):
+        composer.stitch(names, names[1], device="cpu")
+    assert names[1].read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"projection": "globe"}, "projection"),
+        ({"crop": "circle"}, "crop"),
+        ({"blend": "mix"}, "blend"),
+        ({"width": 0}, "width"),
+        ({"workers": 0}, "workers"),
+    ],
+)
+def test_senseless_options_are_refused_before_work(options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        composer.stitch(room(), **options)  # type: ignore[arg-type]
+
+
+def test_a_plane_cannot_show_a_circle(views: list[View]) -> None:
+    with pytest.raises(OptionError, match="cylinder or sphere"):
+        composer.stitch([v.pixels for v in views], projection="plane", device="cpu")
+
+
+def test_a_changed_photo_is_noticed(tmp_path: Path) -> None:
+    for k, pixels in enumerate(room()):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    composer.stitch(tmp_path, save=tmp_path / "plan", device="cpu")
+    Image.fromarray(room()[0][:, ::-1]).save(tmp_path / "0.png")
+    with pytest.raises(PhotoError, match="has changed"):
+        composer.stitch(load=tmp_path / "plan", device="cpu")
+
+
+def test_the_map_to_a_photo_inverts_the_lens(ring: composer.Stitched) -> None:
+    composition = ring.panoramas[0].composition
+    layer = composition.layers[0]
+    u, v, inside = photo_map(np, composition, layer, layer.rect)
+    where = np.argwhere(inside)[::97]
+    half = min(layer.photo.width, layer.photo.height) / 2
+    centre = np.array([(layer.photo.width - 1) / 2, (layer.photo.height - 1) / 2])
+    points = np.stack([u[tuple(where.T)], v[tuple(where.T)]], 1) - centre
+    plane = pixel_to_plane(points.astype(float), layer.camera.distortion, half) / layer.camera.focal_px
+    rays = np.c_[plane, np.ones(len(plane))] @ layer.camera.rotation
+    lon, lat = np.arctan2(rays[:, 0], rays[:, 2]), np.arctan2(rays[:, 1], np.hypot(rays[:, 0], rays[:, 2]))
+    x = where[:, 1] + layer.rect.x0 + composition.origin[0]
+    y = where[:, 0] + layer.rect.y0 + composition.origin[1]
+    around = 2 * np.pi * composition.scale
+    assert np.abs((lon * composition.scale - x + around / 2) % around - around / 2).max() < 5e-3
+    assert np.abs(lat * composition.scale - y).max() < 5e-3
