@@ -55,7 +55,7 @@ def with_stitching(photos: list[str]) -> tuple[Any, int, str]:
     try:
         picture = stitcher.stitch(photos)
     except (StitchingError, cv2.error) as error:
-        return None, 0, f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+        return None, 0, f"{type(error).__name__}: {' '.join(str(error).split())[:60]}"
     return picture, len(stitcher.images.names), "ok"
 
 

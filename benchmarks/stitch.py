@@ -4,10 +4,12 @@
         [--stitching-python PATH]     a Python that has `stitching` (it cannot share OpenCV's headless wheel)
 
 A set is a folder of photographs. Each tool runs once unmeasured by the clock (files come into the cache,
-and memory is sampled over the process tree), then `--runs` times in turn: A B C A B C. Seconds are outer
-wall clock, from before the process starts until it has ended. Peak memory is the kernel's maximum resident
-set; where a tool starts processes of its own, the sampled sum over the tree if that is larger. This script
-imports nothing large on purpose: the kernel counts a parent's memory as its newborn child's.
+bytecode is compiled, and memory is sampled over the process tree), then `--runs` times in turn: A B C A B C.
+Seconds are outer wall clock, from before the process starts until it has ended. Peak memory is the kernel's
+maximum resident set; where a tool starts processes of its own, the sampled sum over the tree if that is
+larger. All tools share one new bytecode cache: how each was installed, and whether the shell lets Python
+write bytecode, would otherwise decide some tenths of a second. This script imports nothing large on
+purpose: the kernel counts a parent's memory as its newborn child's.
 """
 
 from __future__ import annotations
@@ -121,13 +123,19 @@ class TreeMemory(threading.Thread):
             self.peak_mb = max(self.peak_mb, total / 2**20)
 
 
-def measure(tool: Tool, photos: list[Path], sampled: bool = False) -> Outcome:
+def environment(bytecode: Path) -> dict[str, str]:
+    """Return the environment for every tool: bytecode is kept, in this folder."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(bytecode)}
+
+
+def measure(tool: Tool, photos: list[Path], env: dict[str, str], sampled: bool = False) -> Outcome:
     """Run one process to its end."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
         with (out / "stdout").open("wb") as said, (out / "stderr").open("wb") as complained:
             start = time.perf_counter()
-            process = subprocess.Popen(tool.command(photos, out), stdout=said, stderr=complained)
+            process = subprocess.Popen(tool.command(photos, out), stdout=said, stderr=complained, env=env)
             memory = TreeMemory(process.pid)
             if sampled:
                 memory.start()
@@ -143,7 +151,8 @@ def measure(tool: Tool, photos: list[Path], sampled: bool = False) -> Outcome:
             tool.read(outcome, out, (out / "stdout").read_text())
         else:
             outcome.status = f"exit code {process.returncode}"
-            print(f"{tool.name}: {outcome.status}: {(out / 'stderr').read_text()[-500:]}", file=sys.stderr)
+            last = (out / "stderr").read_text().strip().splitlines()[-1:]
+            print(f"{tool.name}: {outcome.status}", *last, sep=": ", file=sys.stderr)
     return outcome
 
 
@@ -151,7 +160,7 @@ def summary(runs: list[Outcome], sampled: Outcome) -> dict[str, Any]:
     """Condense a tool's runs on one set."""
     seconds = [r.seconds for r in runs]
     each = [r.seconds / r.used for r in runs if r.used]
-    peak = max(r.peak_mb for r in [*runs, sampled])
+    peak = max(r.peak_mb for r in runs)
     return {
         "used": statistics.median_low(r.used for r in runs),
         "sizes": runs[-1].sizes,
@@ -180,19 +189,20 @@ def photographs(folder: Path) -> list[Path]:
     return sorted(found, key=lambda p: [int(s) if s.isdigit() else s for s in re.split(r"(\d+)", p.name)])
 
 
-def measure_set(folder: Path, tools: list[Tool], runs: int) -> dict[str, Any]:
+def measure_set(folder: Path, tools: list[Tool], runs: int, env: dict[str, str]) -> dict[str, Any]:
     """Measure every tool on one set, in turn."""
     photos = photographs(folder)
-    sampled = {tool.name: measure(tool, photos, sampled=True) for tool in tools}
+    sampled = {tool.name: measure(tool, photos, env, sampled=True) for tool in tools}
     outcomes: dict[str, list[Outcome]] = {tool.name: [] for tool in tools}
     for _ in range(runs):
         for tool in tools:
-            outcomes[tool.name].append(measure(tool, photos))
+            outcomes[tool.name].append(measure(tool, photos, env))
     made = {name: summary(found, sampled[name]) for name, found in outcomes.items()}
     for name in made.keys() - {"composer", "imports"}:
+        both = made["composer"]["used"] and made[name]["used"]
         made[name]["composer_to_this"] = {
             "seconds_per_photo_used": ratios(outcomes["composer"], outcomes[name]),
-            "peak_mb": made["composer"]["peak_mb"] / made[name]["peak_mb"],
+            "peak_mb": made["composer"]["peak_mb"] / made[name]["peak_mb"] if both else None,
         }
     return {"set": folder.resolve().name, "photos": len(photos), "tools": made}
 
@@ -245,10 +255,11 @@ def main() -> None:
         "notes": notes,
         "sets": [],
     }
-    for folder in given.sets:
-        result = measure_set(folder, tools, given.runs)
-        print(table(result), flush=True)
-        record["sets"].append(result)
+    with tempfile.TemporaryDirectory() as bytecode:
+        for folder in given.sets:
+            result = measure_set(folder, tools, given.runs, environment(Path(bytecode)))
+            print(table(result), flush=True)
+            record["sets"].append(result)
     record["peer_versions"] = told
     if commit() != record["git"]:
         notes.append("the working tree changed while this ran")

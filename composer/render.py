@@ -266,7 +266,7 @@ def _ownership(
     top, bottom = np.searchsorted(lines, top), np.searchsorted(lines, bottom)
     left, right = np.searchsorted(stripes, left), np.searchsorted(stripes, right)
     tall = mine[top] * (1 - down[:, None]) + mine[bottom] * down[:, None]
-    return np.take(tall, left, 1) * (1 - across) + np.take(tall, right, 1) * across
+    return np.asarray(np.take(tall, left, 1) * (1 - across) + np.take(tall, right, 1) * across)
 
 
 def _touches(layer: Rect, rect: Rect, composition: Composition) -> bool:
@@ -311,6 +311,7 @@ def _zeroed(tile: Tile) -> Tile:
 
 def _pasted(tile: Tile, composition: Composition) -> Tile:
     """Paste the composition's patches over a tile."""
+    xp = namespace(tile.image)
     for patch in composition.patches:
         x0, y0 = max(tile.rect.x0, patch.rect.x0), max(tile.rect.y0, patch.rect.y0)
         x1, y1 = min(tile.rect.x1, patch.rect.x1), min(tile.rect.y1, patch.rect.y1)
@@ -318,12 +319,12 @@ def _pasted(tile: Tile, composition: Composition) -> Tile:
             continue
         there = slice(y0 - tile.rect.y0, y1 - tile.rect.y0), slice(x0 - tile.rect.x0, x1 - tile.rect.x0)
         here = slice(y0 - patch.rect.y0, y1 - patch.rect.y0), slice(x0 - patch.rect.x0, x1 - patch.rect.x0)
-        image, valid = to_numpy(tile.image).copy(), to_numpy(tile.valid).copy()
-        alpha = patch.alpha[here][:, :, None]
-        image[there] = image[there] * (1 - alpha) + patch.pixels[here] * alpha
-        valid[there] |= alpha[:, :, 0] > 0.5
-        device = "cpu" if isinstance(tile.image, np.ndarray) else "cuda"
-        tile = replace(tile, image=to_device(image, device), valid=to_device(valid, device))
+        image, valid = xp.asarray(tile.image, copy=True), xp.asarray(tile.valid, copy=True)
+        pixels, alpha = xp.asarray(patch.pixels[here]), xp.asarray(patch.alpha[here])
+        covering = alpha[:, :, None]
+        image[*there, :] = image[*there, :] * (1 - covering) + pixels * covering
+        valid[there] = valid[there] | (alpha > 0.5)
+        tile = replace(tile, image=image, valid=valid)
     return tile
 
 
@@ -332,7 +333,7 @@ def _cropped(tile: Tile, rect: Rect) -> Tile:
     if tile.rect == rect:
         return tile
     y, x = rect.y0 - tile.rect.y0, rect.x0 - tile.rect.x0
-    cut = (slice(y, y + rect.height), slice(x, x + rect.width))
+    cut = (slice(y, y + rect.height), slice(x, x + rect.width), ...)
     names = ("image", "valid", "weight", "runner_up", "runner_up_valid", "seam_distance", "synthetic")
     parts = {n: getattr(tile, n)[cut] for n in names if getattr(tile, n) is not None}
     return Tile(rect, **parts)

@@ -11,7 +11,7 @@ from composer.align.features import Features
 
 Array = NDArray[Any]
 
-__all__ = ["candidate_pairs", "match_descriptors"]
+__all__ = ["candidate_pairs", "distinct_places", "match_descriptors"]
 
 
 def match_descriptors(a: Array, b: Array, ratio: float = 0.8) -> Array:
@@ -43,11 +43,21 @@ def match_descriptors(a: Array, b: Array, ratio: float = 0.8) -> Array:
     return np.stack([rows, nearest[rows]], 1)
 
 
-def candidate_pairs(features: list[Features], keep: int = 6, sample: int = 300) -> list[tuple[int, int]]:
+def distinct_places(points_i: Array, points_j: Array) -> Array:
+    """Return which matches (N,) are the first at their place: a point with two orientations counts once."""
+    places = np.round(np.concatenate([points_i, points_j], 1), 1)
+    _, first = np.unique(places, axis=0, return_index=True)
+    kept = np.zeros(len(points_i), bool)
+    kept[first] = True
+    return kept
+
+
+def candidate_pairs(features: list[Features], keep: int = 5, sample: int = 300) -> list[tuple[int, int]]:
     """Choose the pairs worth matching in full, by matching only the coarsest features of each photo.
 
-    Up to a dozen photographs give all pairs. Beyond that each photograph proposes the `keep` partners
-    with which most of its `sample` largest features agree, and every partner with 6 or more.
+    Up to eight photographs give all pairs. Beyond that each photograph proposes the `keep` partners
+    with which most of its `sample` largest features agree; chance gives every pair some votes, so
+    every pair with twice the usual number is proposed too.
 
     Returns
     -------
@@ -55,19 +65,15 @@ def candidate_pairs(features: list[Features], keep: int = 6, sample: int = 300) 
     """
     n = len(features)
     everything = [(i, j) for i in range(n) for j in range(i + 1, n)]
-    if n <= 12:
+    if n <= 8:
         return everything
-    coarse = []
-    for f in features:
-        largest = np.argsort(-f.sizes, kind="stable")[:sample]
-        coarse.append(f.descriptors[largest])
+    coarse = [f.descriptors[np.argsort(-f.sizes, kind="stable")[:sample]] for f in features]
     votes = np.zeros((n, n), int)
     for i, j in everything:
         votes[i, j] = votes[j, i] = len(match_descriptors(coarse[i], coarse[j], 0.85))
-    chosen: set[tuple[int, int]] = set()
+    usual = float(np.median(votes[np.triu_indices(n, 1)]))
+    chosen = {(i, j) for i, j in everything if votes[i, j] > 2 * usual}
     for i in range(n):
-        ranked = np.argsort(-votes[i], kind="stable")
-        best = [int(j) for j in ranked if j != i][:keep]
-        best += [int(j) for j in np.flatnonzero(votes[i] >= 6)]
-        chosen.update((min(i, j), max(i, j)) for j in best if i != j)
+        ranked = [int(j) for j in np.argsort(-votes[i], kind="stable") if j != i]
+        chosen.update((min(i, j), max(i, j)) for j in ranked[:keep])
     return sorted(chosen)

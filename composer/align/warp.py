@@ -20,7 +20,7 @@ __all__ = ["seam_step", "shared_rect", "source_pixels", "warp_layer", "warp_redu
 
 SEAM_CELLS = 80_000  # cells of the seam grid a photo, about
 
-_FULL_SCALE = {"uint8": 255.0, "uint16": 65535.0}
+_OPAQUE = {"uint8": 127, "uint16": 32767, "float32": 0.5}  # alpha above it counts
 _TOE = 0.04045  # below this sRGB is linear
 
 
@@ -49,7 +49,7 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     same = kx == 1 and ky == 1
     found = remap(pixels, u if same else (u + 0.5) * kx - 0.5, v if same else (v + 0.5) * ky - 0.5)
     if photo.alpha:
-        valid = valid & (found[:, :, -1] > 0.5 * _FULL_SCALE.get(photo.dtype, 1.0))
+        valid = valid & (found[:, :, -1] > _OPAQUE[photo.dtype])
         found = found[:, :, :-1]
     gain = layer.gain if correct else (1.0, 1.0, 1.0)
     image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1])

@@ -69,7 +69,7 @@ def fft(array: Array, inverse: bool = False) -> Array:
 def distance_transform(mask: Array) -> Array:
     if mask.all():  # where OpenCV gives the root of its largest number
         return np.full(mask.shape, np.inf, np.float32)
-    return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
 
 def label(mask: Array) -> tuple[Array, int]:

@@ -9,9 +9,12 @@ import functools
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 
 THREADS = 128
+# OpenCV 4 rounds coordinates to 1/32 pixel, OpenCV 5 does not: both devices must render one picture
+_COORDINATE_STEPS = 32 if int(cv2.__version__.split(".")[0]) < 5 else None
 
 # C type of a sample, and how a float becomes one
 _SAMPLES = {
@@ -121,6 +124,8 @@ def _launch(kernel: Any, rows: int, line: int, *arrays_and_sizes: Any) -> None:
 def remap(image: Any, u: Any, v: Any) -> Any:
     import cupy
 
+    if _COORDINATE_STEPS:
+        u, v = (cupy.rint(a * _COORDINATE_STEPS) / _COORDINATE_STEPS for a in (u, v))
     image, u, v = (cupy.ascontiguousarray(a) for a in (image, u, v))
     out = cupy.empty((*u.shape, image.shape[2]), image.dtype)
     _launch(_kernel(_REMAP, "remap", image.dtype.name), *u.shape, image, *image.shape, u, v, out)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from composer.errors import ComposerError, PhotoError
 from composer.media.encode import replacing
+from composer.media.opening import DAMAGE, reason
 from composer.records import Camera, Composition, Layer, Patch, Photo, Plan, Rect, Unused
 
 Array = NDArray[Any]
@@ -52,7 +53,7 @@ def save_plan(path: Path, plan: Plan) -> None:
     unused = [{"photo": u.photo, "reason": u.reason} for u in plan.unused]
     about = {"format": FORMAT, "version": VERSION, "compositions": compositions, "unused": unused}
     with replacing(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("compositions.json", json.dumps(about, indent=1))
+        archive.writestr("compositions.json", json.dumps(about, indent=1, default=_plain))
         for name, array in arrays.items():
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
@@ -72,7 +73,9 @@ def load_plan(path: Path) -> Plan:
     try:
         with zipfile.ZipFile(path) as archive:
             about = json.loads(archive.read("compositions.json"))
-            if about.get("format") != FORMAT or about.get("version", 0) > VERSION:
+            if about["format"] != FORMAT:
+                raise ValueError("another format")
+            if about["version"] > VERSION:
                 raise ComposerError(f"{path}: saved by a newer composer; update composer")
             arrays = {
                 n: np.load(io.BytesIO(archive.read(n)), allow_pickle=False)
@@ -85,9 +88,20 @@ def load_plan(path: Path) -> Plan:
         raise ComposerError(f"{path}: no such file; check the name") from None
     except IsADirectoryError:
         raise ComposerError(f"{path}: is a folder; give a file written by --save") from None
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError) as error:
-        raise ComposerError(f"{path}: not a file written by --save ({error})") from error
+    except PermissionError:
+        raise ComposerError(f"{path}: permission denied; make it readable") from None
+    except (*DAMAGE, zipfile.BadZipFile, MemoryError) as error:
+        raise ComposerError(
+            f"{path}: not a file written by --save, or damaged ({reason(error)}); save it again"
+        ) from error
     return Plan(compositions, unused)
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy number as Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} cannot be saved")
 
 
 def _composition(c: Composition, number: int, path: Path, arrays: dict[str, Array]) -> dict[str, Any]:
@@ -150,7 +164,8 @@ def _loaded_layer(la: dict[str, Any], path: Path) -> Layer:
 def _loaded_photo(p: dict[str, Any], path: Path) -> Photo:
     where = (path.resolve().parent / p["path"]).resolve()
     try:
-        digest = hashlib.sha256(where.read_bytes()).hexdigest()
+        with where.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         raise PhotoError(f"{where}: the photo that {path} was made from is gone; put it back") from None
     if digest != p["sha256"]:

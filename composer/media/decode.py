@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from composer.errors import OutputError, PhotoError
 from composer.media.metadata import icc_profile
@@ -76,10 +75,10 @@ def _read_other(photo: Photo, path: Path) -> Array:
     """Read JPEG, PNG, WebP or BMP with Pillow, but 16-bit PNG with OpenCV: Pillow would make it 8-bit."""
     mode = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA"}
     with opened(path) as image:
-        if image.format == "PNG":
-            for _ in read_chunks(path):  # Pillow takes wrong checksums, OpenCV takes missing rows
-                pass
-        if photo.dtype == "uint16":
+        deep = False
+        for kind, data in read_chunks(path) if image.format == "PNG" else ():  # Pillow takes wrong checksums
+            deep = deep or (kind == b"IHDR" and data[8] == 16)
+        if deep:
             return _read_png16(photo, path, image.info.get("transparency"))
         image.load()
         wanted = mode[photo.channels, photo.alpha]
@@ -88,13 +87,17 @@ def _read_other(photo: Photo, path: Path) -> Array:
 
 
 def _read_png16(photo: Photo, path: Path, transparent: Any) -> Array:
-    """Read a 16-bit PNG; OpenCV gives BGR(A), also for grey with alpha."""
+    """Read a 16-bit PNG; OpenCV gives BGR(A), also for grey with alpha, and no alpha for a grey value."""
     found = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if found is None:
         raise PhotoError(f"{path}: cannot be decoded as 16-bit PNG; export it again")
-    pixels = found if found.ndim == 3 else found[:, :, None]
+    pixels: Array = found if found.ndim == 3 else found[:, :, None]
     if pixels.shape[2] >= 3:
         pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+        return pixels if photo.channels == 3 else pixels[:, :, [0, 3]]
+    if photo.alpha:
+        alpha = np.where(pixels == transparent, 0, 65535).astype(np.uint16)
+        pixels = np.concatenate([pixels, alpha], 2)
     return pixels
 
 
@@ -129,16 +132,11 @@ class PhotoStore:
 
     @classmethod
     def for_photos(cls, photos: tuple[Photo, ...], max_memory: int) -> PhotoStore:
-        """Make a store that converts all photos to the first photo's profile, where profiles differ."""
-        profiles = [icc_profile(p) for p in photos]
+        """Make a store that converts colours to the first colour photo's profile, where profiles differ."""
+        profiles = [icc_profile(p) for p in photos if p.channels == 3]
         if len(set(profiles)) <= 1:
             return cls(None, max_memory)
-        first = profiles[0]
-        if first is None:
-            from PIL import ImageCms
-
-            first = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-        return cls(first, max_memory)
+        return cls(profiles[0] or srgb(), max_memory)
 
     def pixels(self, photo: Photo, shrink: int = 1) -> Array:
         """Return decoded pixels, 1/shrink as wide (area average), read-only.
@@ -147,16 +145,16 @@ class PhotoStore:
         ------
         PhotoError
             The file is damaged.
+        OutputError
+            No room for scratch files.
         """
         key = (photo.name, photo.sha256, shrink)
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
             if key not in self._kept:
-                if shrink == 1:
-                    found = decode(photo, self.profile)
-                else:
-                    found = _shrunk(self.pixels(photo), shrink)
+                whole = shrink == 1
+                found = decode(photo, self.profile) if whole else _shrunk(self.pixels(photo), shrink)
                 self._kept[key] = self._keep(found)
         return self._kept[key]
 
@@ -165,21 +163,29 @@ class PhotoStore:
         with self._lock:
             fits = pixels.nbytes <= self._left
             self._left -= pixels.nbytes if fits else 0
-        if not fits:
-            import tempfile
+        kept = pixels.view() if fits else _scratch(pixels)
+        kept.flags.writeable = False
+        return kept
 
-            file = tempfile.TemporaryFile(prefix="composer-")
+
+def _scratch(pixels: Array) -> Array:
+    """Return an array's copy in an unnamed file, mapped."""
+    try:
+        with tempfile.TemporaryFile(prefix="composer-") as file:
             pixels.tofile(file)
-            pixels = np.memmap(file, pixels.dtype, "r", shape=pixels.shape)
-        pixels.flags.writeable = False
-        return pixels
+            return np.memmap(file, pixels.dtype, "r", shape=pixels.shape)
+    except OSError as error:
+        raise OutputError(
+            f"{tempfile.gettempdir()}: no room for scratch files ({reason(error)}); free some space, "
+            "set TMPDIR to another folder, or raise --max-memory"
+        ) from error
 
 
 def _shrunk(pixels: Array, shrink: int) -> Array:
     """Average blocks of shrink x shrink pixels; what is left at right and bottom edges is averaged too."""
     height, width = pixels.shape[:2]
     size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    small: Array = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
     return small if small.ndim == 3 else small[:, :, None]
 
 

@@ -6,28 +6,32 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from composer.errors import OutputError
 from composer.media.metadata import Metadata
+from composer.media.opening import reason
+from composer.media.png import chunks16
+from composer.media.profiles import fitting
 
 Array = NDArray[Any]
 
 __all__ = ["check_output", "replacing", "write_bands", "write_image"]
 
-LIMITS = {"JPEG": 65535, "WebP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 1}
+LIMITS = {"JPEG": 65500, "WebP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 1}
 FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP",
 }  # fmt: skip
 TIFF_TILE = 256
 CLASSIC_TIFF = 4_000_000_000
 JPEG_QUALITY = 95
+JPEG_SEGMENT = 65000  # a marker's 64 kB less what Pillow puts in front
 
 
 def check_output(path: Path, width: int = 1, height: int = 1) -> str:
@@ -47,8 +51,6 @@ def check_output(path: Path, width: int = 1, height: int = 1) -> str:
         raise OutputError(
             f"{path}: cannot write {path.suffix or 'a file without suffix'}; use .jpg, .png, .tif or .webp"
         )
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder; give a file name")
     check_folder(path)
     if max(width, height) > LIMITS[kind]:
         raise OutputError(
@@ -66,10 +68,14 @@ def check_folder(path: Path) -> None:
     OutputError
     """
     folder = path.parent
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder; give a file name")
     if not folder.is_dir():
         raise OutputError(f"{path}: folder {folder} does not exist; make it first")
     if not os.access(folder, os.W_OK):
         raise OutputError(f"{path}: folder {folder} is not writable; choose another")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: is a device or pipe; give the name of a file")
     if path.exists() and not os.access(path, os.W_OK):
         raise OutputError(f"{path}: exists and is write-protected; choose another name")
 
@@ -87,7 +93,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     temporary = None
     try:
         with tempfile.NamedTemporaryFile(
-            "w+b", dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
+            "w+b", dir=path.parent, prefix=".composer-", suffix=".part", delete=False
         ) as file:
             temporary = Path(file.name)
             yield file  # type: ignore[misc]
@@ -99,7 +105,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     except OSError as error:
         raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space or choose another place"
+            f"{path}: cannot be written ({error.strerror or reason(error)}); free some space, "
+            "or choose another place"
         ) from error
     finally:
         if temporary is not None:
@@ -157,22 +164,20 @@ def write_bands(
     height, width, channels = shape
     kind = check_output(path, width, height)
     metadata = metadata or Metadata()
+    metadata = replace(metadata, icc=fitting(metadata.icc, 3 if kind == "WebP" else channels))
     notes: list[str] = []
     if kind == "TIFF":
         with replacing(path) as file:
             _write_tiff(file, bands, (height, width, channels), dtype, holes, metadata)
         return notes
-    image, valid = np.zeros((height, width, channels), dtype), np.zeros((height, width), bool)
-    for top, rows, covered in bands:
-        image[top : top + len(rows)], valid[top : top + len(rows)] = rows, covered
-    if dtype == "float32" or (dtype == "uint16" and kind != "PNG"):
-        target = "uint16" if kind == "PNG" else "uint8"
-        notes.append(f"{path}: {kind} cannot hold {dtype}; written as {target} (use .tif to keep it)")
-        image = _narrowed(image, target)
-    if kind != "JPEG" and not valid.all():
-        image = np.concatenate(
-            [image, (valid * np.iinfo(image.dtype).max).astype(image.dtype)[:, :, None]], 2
-        )
+    image, valid = _gathered(bands, shape, _target(kind, dtype))
+    if image.dtype != dtype:
+        notes.append(f"{path}: {kind} cannot hold {dtype}; written as {image.dtype} (use .tif to keep it)")
+    if kind == "JPEG":
+        image[~valid] = 0
+        metadata = _within_segments(path, metadata, notes)
+    elif not valid.all():
+        image = np.concatenate([image, _alpha_plane(valid, image.dtype)], 2)
     writers: dict[str, Callable[[BinaryIO, Array, Metadata], None]] = {
         "JPEG": _write_jpeg, "PNG": _write_png, "WebP": _write_webp,
     }  # fmt: skip
@@ -181,11 +186,48 @@ def write_bands(
     return notes
 
 
+def _target(kind: str, dtype: str) -> str:
+    """Return the sample type that a format other than TIFF gives to pixels of `dtype`."""
+    return "uint8" if dtype == "uint8" or kind != "PNG" else "uint16"
+
+
+def _gathered(
+    bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], target: str
+) -> tuple[Array, Array]:
+    """Put rows of tiles together, narrowed to another type, and where they are valid."""
+    image, valid = np.zeros(shape, target), np.zeros(shape[:2], bool)
+    for top, rows, covered in bands:
+        here = slice(top, top + len(rows))
+        image[here] = rows if rows.dtype == target else _narrowed(rows, target)
+        valid[here] = covered
+    return image, valid
+
+
 def _narrowed(image: Array, target: str) -> Array:
-    """Reduce float32 0..1 or uint16 to a narrower type, rounded and clipped."""
+    """Reduce float32 0..1 or uint16 to a narrower type, rounded and clipped; NaN becomes 0."""
     top = np.iinfo(target).max
-    full = 1.0 if image.dtype == np.float32 else 65535.0
-    return np.clip(image.astype(np.float32) * (top / full) + 0.5, 0, top).astype(target)
+    full = 1.0 if image.dtype.kind == "f" else float(np.iinfo(image.dtype).max)
+    scaled = np.nan_to_num(image.astype(np.float32) * (top / full)) + 0.5
+    narrowed: Array = np.clip(scaled, 0, top).astype(target)
+    return narrowed
+
+
+def _alpha_plane(valid: Array, dtype: Any) -> Array:
+    """Return (h, w, 1): white where pixels are valid."""
+    full = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    return (valid[:, :, None] * full).astype(dtype)
+
+
+def _within_segments(path: Path, metadata: Metadata, notes: list[str]) -> Metadata:
+    """Leave out metadata that a JPEG's segment of 64 kB cannot hold, with a note."""
+    exif, xmp = (
+        data if data is None or len(data) < JPEG_SEGMENT else None for data in (metadata.exif, metadata.xmp)
+    )
+    for name, before, after in (("EXIF", metadata.exif, exif), ("XMP", metadata.xmp, xmp)):
+        if before is not None and after is None:
+            size = len(before) // 1000
+            notes.append(f"{path}: {size} kB of {name} left out, JPEG holds 65 (use .tif or .png to keep it)")
+    return Metadata(exif, metadata.icc, xmp)
 
 
 def _pillow(image: Array) -> Image.Image:
@@ -193,10 +235,11 @@ def _pillow(image: Array) -> Image.Image:
 
 
 def _write_jpeg(file: BinaryIO, image: Array, metadata: Metadata) -> None:
-    options: dict[str, Any] = {"quality": JPEG_QUALITY, "subsampling": 0}
-    if metadata.xmp and len(metadata.xmp) < 65000:
-        options["xmp"] = metadata.xmp
-    _pillow(image).save(file, "JPEG", exif=metadata.exif or b"", icc_profile=metadata.icc, **options)
+    options: dict[str, Any] = {"xmp": metadata.xmp} if metadata.xmp else {}
+    _pillow(image).save(
+        file, "JPEG", quality=JPEG_QUALITY, subsampling=0, exif=metadata.exif or b"",
+        icc_profile=metadata.icc, **options,
+    )  # fmt: skip
 
 
 def _write_webp(file: BinaryIO, image: Array, metadata: Metadata) -> None:
@@ -211,7 +254,7 @@ def _write_webp(file: BinaryIO, image: Array, metadata: Metadata) -> None:
 
 def _write_png(file: BinaryIO, image: Array, metadata: Metadata) -> None:
     if image.dtype == np.uint16:
-        file.write(_with_chunks(_png16(image), metadata))
+        file.writelines(chunks16(image, metadata.icc, metadata.exif, metadata.xmp))
         return
     info = PngImagePlugin.PngInfo()
     if metadata.xmp:
@@ -219,36 +262,6 @@ def _write_png(file: BinaryIO, image: Array, metadata: Metadata) -> None:
     _pillow(image).save(
         file, "PNG", compress_level=3, pnginfo=info, exif=metadata.exif or b"", icc_profile=metadata.icc
     )
-
-
-def _png16(image: Array) -> bytes:
-    """Encode 16-bit samples with OpenCV, which Pillow cannot in colour."""
-    if image.shape[2] == 2:  # OpenCV has no grey with alpha
-        image = image[:, :, [0, 0, 0, 1]]
-    order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}[image.shape[2]]
-    done, data = cv2.imencode(".png", np.ascontiguousarray(image[:, :, order]))
-    if not done:
-        raise OSError("PNG encoder failed")
-    return data.tobytes()
-
-
-def _with_chunks(png: bytes, metadata: Metadata) -> bytes:
-    """Insert ICC, EXIF and XMP chunks after a PNG's header (PNG 3rd edition, 11.3)."""
-    import struct
-    import zlib
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    extra = b""
-    if metadata.icc:
-        extra += chunk(b"iCCP", b"icc\0\0" + zlib.compress(metadata.icc))
-    if metadata.exif:
-        extra += chunk(b"eXIf", metadata.exif.removeprefix(b"Exif\0\0"))
-    if metadata.xmp:
-        extra += chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
-    header = 8 + 25
-    return png[:header] + extra + png[header:]
 
 
 def _write_tiff(
@@ -297,8 +310,8 @@ def _exif_tags(metadata: Metadata) -> list[tuple[int, int, int, Any, bool]]:
     tags: list[tuple[int, int, int, Any, bool]] = [(0x0112, 3, 1, 1, True)]
     for tag in (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298):
         if exif.get(tag):
-            text = str(exif[tag]).rstrip("\0")
-            tags.append((tag, 2, len(text) + 1, text, True))
+            text = str(exif[tag]).rstrip("\0").encode("latin-1", "replace")  # as Pillow decoded it
+            tags.append((tag, 2, len(text) + 1, text + b"\0", True))
     return tags
 
 
@@ -308,8 +321,7 @@ def _tiff_tiles(bands: Iterator[tuple[int, Array, Array]], planes: int) -> Itera
     count = 0
     for _, rows, covered in bands:
         if planes > rows.shape[2]:
-            full = 1 if rows.dtype == np.float32 else np.iinfo(rows.dtype).max
-            rows = np.concatenate([rows, (covered * full).astype(rows.dtype)[:, :, None]], 2)
+            rows = np.concatenate([rows, _alpha_plane(covered, rows.dtype)], 2)
         waiting.append(rows)
         count += len(rows)
         if count >= TIFF_TILE:

@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import math
-import struct
-import threading
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from composer.errors import ImageTooLarge, PhotoError
+from composer.media.metadata import EXIF_IFD, read_exif
+from composer.media.opening import DAMAGE, is_tiff, opened, reason
 from composer.records import Photo
 
-__all__ = ["check_memory", "opened", "photo_from_array", "read_photo"]
+__all__ = ["check_memory", "photo_from_array", "read_photo"]
 
-EXIF_IFD = 0x8769
 FULL_FRAME_DIAGONAL_MM = 43.267
 BOMB_RATIO = 200  # no photograph compresses this well; white noise does not compress at all
 BOMB_BYTES = 256 << 20
-_pillow_limit = threading.Lock()
+FOCAL_RANGE = 0.1, 100.0  # in image diagonals: from fisheyes to telescopes
 _DTYPES = {"uint8", "uint16", "float32"}
-
-
-@contextlib.contextmanager
-def opened(path: Path | str | IO[bytes]) -> Iterator[Image.Image]:
-    """Open an image with Pillow, header only, without Pillow's own size limit (ours is in bytes)."""
-    with _pillow_limit, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            image = Image.open(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = limit
-    with image:
-        yield image
 
 
 def read_photo(path: Path | str, max_memory: int = 2 << 30) -> Photo:
@@ -66,27 +48,29 @@ def read_photo(path: Path | str, max_memory: int = 2 << 30) -> Photo:
             raise PhotoError(f"{path}: is a folder; give a photograph")
         if size == 0:
             raise PhotoError(f"{path}: is empty (0 bytes); copy it again from where it came")
-        with opened(path) as image:
-            width, height, channels, dtype, alpha = _layout(image, path)
-            exif = image.getexif()
-            orientation = exif.get(0x0112, 1)
-            detail = exif.get_ifd(EXIF_IFD)
-            camera = _camera_name(exif, detail)
-    except FileNotFoundError:
+        width, height, channels, dtype, alpha = _layout(path)
+        decoded = width * height * (channels + alpha) * np.dtype(dtype).itemsize
+        check_memory(str(path), width, height, decoded, size, max_memory)
+        exif = read_exif(path)
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
         raise PhotoError(f"{path}: no such file; check the name") from None
     except PermissionError:
         raise PhotoError(f"{path}: permission denied; make it readable") from None
     except UnidentifiedImageError:
         raise PhotoError(f"{path}: not an image composer can read; give JPEG, PNG, TIFF or WebP") from None
-    except (OSError, SyntaxError, ValueError, struct.error, KeyError) as error:
-        raise PhotoError(f"{path}: damaged header ({error}); copy it again or re-export it") from error
-    decoded = width * height * (channels + alpha) * np.dtype(dtype).itemsize
-    check_memory(str(path), width, height, decoded, size, max_memory)
+    except DAMAGE as error:
+        raise PhotoError(
+            f"{path}: damaged header ({reason(error)}); copy it again or re-export it"
+        ) from error
+    detail = exif.get_ifd(EXIF_IFD)
     focal = _focal_px(detail, width, height)
-    orientation = orientation if orientation in range(1, 9) else 1
+    stored = exif.get(0x0112, 1)
+    orientation = int(stored) if stored in range(1, 9) else 1
     if orientation >= 5:
         width, height = height, width
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    camera = _camera_name(exif, detail)
     return Photo(str(path), path, width, height, channels, dtype, alpha, orientation, focal, camera, digest)
 
 
@@ -133,42 +117,22 @@ def check_memory(name: str, width: int, height: int, decoded: int, stored: int, 
         )
 
 
-def _layout(image: Image.Image, path: Path) -> tuple[int, int, int, str, bool]:
+def _layout(path: Path) -> tuple[int, int, int, str, bool]:
     """Return stored width, height, colour channels, sample type and whether there is alpha."""
-    if image.format == "TIFF":
-        return _tiff_layout(path)
-    width, height = image.size
-    bands = image.getbands()
-    alpha = bands[-1] in ("A", "a") or "transparency" in image.info
-    grey = image.mode in ("1", "L", "LA", "La", "I", "I;16", "I;16B", "F")
-    dtype = "uint8"
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            head = file.read(26)
-        dtype = "uint16" if head[24] == 16 else "uint8"
-    return width, height, 1 if grey else 3, dtype, alpha
+    if is_tiff(path):
+        from composer.media.tiff import tiff_layout
 
-
-def _tiff_layout(path: Path) -> tuple[int, int, int, str, bool]:
-    """Read a TIFF's first page: Pillow does not see 16-bit colour."""
-    import tifffile
-
-    try:
-        with tifffile.TiffFile(path) as file:
-            page = file.pages.first
-            dtype = np.dtype(page.dtype).name if page.dtype is not None else "unknown"
-            samples = page.samplesperpixel
-            alpha = bool(page.extrasamples) and samples in (2, 4)
-            palette = page.photometric == tifffile.PHOTOMETRIC.PALETTE
-            width, height = page.imagewidth, page.imagelength
-    except (tifffile.TiffFileError, IndexError) as error:
-        raise PhotoError(f"{path}: damaged TIFF ({error}); export it again") from error
-    names = {"bool": "uint8", "float16": "float32", "float64": "float32"}
-    dtype = names.get(dtype, dtype)
-    if dtype not in _DTYPES:
-        raise PhotoError(f"{path}: samples are {dtype}; export it as 8-bit, 16-bit or 32-bit float")
-    colours = 3 if palette or samples - alpha >= 3 else 1
-    return width, height, colours, dtype, alpha
+        return tiff_layout(path)
+    with opened(path) as image:
+        width, height = image.size
+        alpha = image.getbands()[-1] in ("A", "a") or "transparency" in image.info
+        grey = image.mode in ("1", "L", "LA")
+        kind = image.format
+    if kind != "PNG":
+        return width, height, 1 if grey else 3, "uint8", alpha
+    with path.open("rb") as file:
+        bits, colour = file.read(26)[24:]
+    return width, height, 1 if colour in (0, 4) else 3, "uint16" if bits == 16 else "uint8", alpha
 
 
 def _camera_name(exif: Image.Exif, detail: dict[int, Any]) -> str:
@@ -195,11 +159,13 @@ def _focal_px(detail: dict[int, Any], width: int, height: int) -> float | None:
     """
     diagonal = math.hypot(width, height)
     equivalent = _number(detail.get(0xA405))
-    if equivalent:
-        return equivalent / FULL_FRAME_DIAGONAL_MM * diagonal
     focal, resolution = _number(detail.get(0x920A)), _number(detail.get(0xA20E))
-    unit_mm = {2: 25.4, 3: 10.0, 4: 1.0}.get(detail.get(0xA210, 2))
+    unit_mm = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}.get(detail.get(0xA210, 2))
     original = _number(detail.get(0xA002))
-    if focal and resolution and unit_mm and original:
-        return focal * resolution / unit_mm * max(width, height) / max(original, width, height)
-    return None
+    found = None
+    if equivalent:
+        found = equivalent / FULL_FRAME_DIAGONAL_MM * diagonal
+    elif focal and resolution and unit_mm and original:
+        found = focal * resolution / unit_mm * max(width, height) / max(original, width, height)
+    low, high = FOCAL_RANGE
+    return found if found and low * diagonal <= found <= high * diagonal else None

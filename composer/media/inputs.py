@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,24 +30,35 @@ def expand(sources: Iterable[str | Path | NDArray[Any]]) -> list[Path | NDArray[
     for source in sources:
         if not isinstance(source, (str, Path)):
             found.append(source)
-            continue
-        path = Path(source)
-        if path.is_dir():
-            inside = [p for p in path.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
-            if not inside:
-                raise PhotoError(f"{path}: has no photographs (JPEG, PNG, TIFF, WebP); name another folder")
-            found += sorted((p for p in inside if not p.name.startswith(".")), key=natural)
-        elif not path.exists() and glob.has_magic(str(source)):
-            matched = [Path(p) for p in glob.glob(str(source), recursive=True)]
-            if not matched:
-                raise PhotoError(f"{source}: matches no file; check the pattern")
-            found += sorted((p for p in matched if p.is_file()), key=natural)
+        elif os.path.isdir(source):
+            found += _in_folder(Path(source))
+        elif glob.has_magic(str(source)) and not os.path.lexists(source):
+            found += _matching(str(source))
         else:
-            found.append(path)
+            found.append(Path(source))
     return found
 
 
-def natural(path: Path) -> tuple[list[tuple[int, str]], str]:
-    """Sort key under which 2.jpg comes before 10.jpg."""
-    parts = re.split(r"(\d+)", path.name)
-    return [(int(p), "") if p.isdigit() else (-1, p.lower()) for p in parts if p], str(path)
+def _in_folder(folder: Path) -> list[Path]:
+    try:
+        names = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+    except PermissionError:
+        raise PhotoError(f"{folder}: permission denied; make the folder readable") from None
+    seen = [p for p in names if not p.name.startswith(".")]
+    if not seen:
+        raise PhotoError(f"{folder}: has no photographs (JPEG, PNG, TIFF, WebP); name another folder")
+    return sorted(seen, key=natural)
+
+
+def _matching(pattern: str) -> list[Path]:
+    matched = [Path(p) for p in glob.glob(pattern, recursive=True) if os.path.isfile(p)]
+    if not matched:
+        raise PhotoError(f"{pattern}: matches no file; check the pattern")
+    return sorted(matched, key=natural)
+
+
+def natural(path: Path) -> tuple[list[list[tuple[int, int, str]]], str]:
+    """Sort key under which 2.jpg comes before 10.jpg and numbers before letters, folder by folder."""
+    parts = [re.split(r"(\d+)", part) for part in (*path.parts[:-1], path.stem)]
+    keys = [[(0, int(p), "") if p.isdecimal() else (1, 0, p.lower()) for p in part if p] for part in parts]
+    return keys, str(path)

@@ -16,7 +16,7 @@ from PIL import Image
 
 __all__ = ["DAMAGE", "is_tiff", "opened", "quietly", "reason"]
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 # what decoders raise on bytes that are not what they expect
 DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError,

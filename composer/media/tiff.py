@@ -98,8 +98,13 @@ def read_tiff(path: Path, channels: int, alpha: bool) -> Array:
 
 
 def _alpha_kind(page: Any) -> int | None:
-    """Return whether the first extra sample is associated or unassociated alpha, None if it is neither."""
+    """Return whether the first extra sample is associated or unassociated alpha, None if it is neither.
+
+    A fourth sample of RGB that the file does not mention is alpha: OpenCV writes it so.
+    """
     kinds = [int(k) for k in page.extrasamples]
+    if not kinds and page.photometric == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel == 4:
+        return _UNASSOCIATED
     return kinds[0] if kinds and kinds[0] in (_ASSOCIATED, _UNASSOCIATED) else None
 
 
@@ -166,7 +171,7 @@ def _by_opencv(path: Path, page: Any) -> Array:
             "uncompressed or as deflate"
         )
     order = {1: [0], 3: [2, 1, 0], 4: [2, 1, 0, 3]}
-    pixels = found if found.ndim == 3 else found[:, :, None]
+    pixels: Array = found if found.ndim == 3 else found[:, :, None]
     return pixels[:, :, order[pixels.shape[2]]]
 
 

@@ -8,6 +8,7 @@ cuts, Lombaert et al., ICCV 2005). Any shape of overlap will do, rings included.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -44,12 +45,40 @@ def find_seams(composition: Composition, tiles: list[Tile]) -> Array:
     (H, W) int16 array; cells that no layer covers belong to the nearest layer.
     """
     labels = _nearest_centre(composition, tiles)
-    neighbours = _neighbours(labels, composition.closed)
+    overlaps: dict[tuple[int, int], _Overlap | None] = {}
     for level in range(LEVELS - 1, -1, -1):
-        for i, j in neighbours:
-            _swap(labels, composition, tiles, i, j, level, banded=level < LEVELS - 1)
-        neighbours = _neighbours(labels, composition.closed)
+        for i, j in _neighbours(labels, composition.closed):
+            if (i, j) not in overlaps:
+                overlaps[i, j] = _overlap(composition, tiles[i], tiles[j])
+            overlap = overlaps[i, j]
+            if overlap is not None:
+                _swap(labels, overlap, i, j, level, banded=level < LEVELS - 1)
     return _extend(labels)
+
+
+@dataclass(frozen=True)
+class _Overlap:
+    """Where two layers meet: canvas rows and columns; there, whether both are valid, how visible a
+    seam would be, and which photo's centre is nearer (-1 the second's to 1 the first's)."""
+
+    rows: slice
+    columns: Array
+    both: Array
+    difference: Array
+    core: Array
+
+
+def _overlap(composition: Composition, one: Tile, other: Tile) -> _Overlap | None:
+    window = shared_rect(one.rect, other.rect, composition)
+    if window is None:
+        return None
+    a, b = (window_of(t, window, composition) for t in (one, other))
+    both = a.valid & b.valid
+    if not both.any():
+        return None
+    core = (a.weight - b.weight) / np.maximum(np.maximum(a.weight, b.weight), 1e-6)
+    rows = slice(window.y0, window.y1)
+    return _Overlap(rows, _columns(window, composition.width), both, _difference(a, b), core)
 
 
 def _columns(rect: Rect, width: int) -> Array:
@@ -82,35 +111,28 @@ def _neighbours(labels: Array, closed: bool) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def _swap(
-    labels: Array, composition: Composition, tiles: list[Tile], i: int, j: int, level: int, banded: bool
-) -> None:
+def _swap(labels: Array, overlap: _Overlap, i: int, j: int, level: int, banded: bool) -> None:
     """Move the border between layers i and j to the minimum cut, in place, on cells of 2^level."""
-    window = shared_rect(tiles[i].rect, tiles[j].rect, composition)
-    if window is None:
-        return
-    rows, columns = slice(window.y0, window.y1), _columns(window, composition.width)
-    owner = labels[rows, columns]
-    a, b = (window_of(tiles[k], window, composition) for k in (i, j))
-    free = a.valid & b.valid & ((owner == i) | (owner == j))
+    owner = labels[overlap.rows, overlap.columns]
+    free = overlap.both & ((owner == i) | (owner == j))
     if not free.any():
         return
-    difference = _difference(a, b)
     step = 1 << level
-    core = (a.weight - b.weight) / np.maximum(np.maximum(a.weight, b.weight), 1e-6)
     chosen = _cut(
         _blocks(free, step, "all"),
-        _blocks(difference, step, "mean"),
+        _blocks(overlap.difference, step, "mean"),
         _blocks(owner == i, step, "half"),
         _blocks(owner == j, step, "half"),
-        _blocks(core, step, "mean"),
+        _blocks(overlap.core, step, "mean"),
         banded,
     )
     if chosen is None:
         return
     open_cells, takes_i = (_whole(c, step, owner.shape) for c in chosen)
     change = open_cells & free
-    labels[rows, columns] = np.where(change, np.where(takes_i, np.int16(i), np.int16(j)), owner)
+    labels[overlap.rows, overlap.columns] = np.where(
+        change, np.where(takes_i, np.int16(i), np.int16(j)), owner
+    )
 
 
 def _difference(a: Tile, b: Tile) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from composer.align.features import Features, find_features, to_grey8
 from composer.align.homography import Pair, find_homography
-from composer.align.matching import candidate_pairs, match_descriptors
+from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
 from composer.align.projection import reduced
 from composer.align.warp import seam_step, shared_rect, warp_reduced, window_of
 from composer.backend.parallel import over
@@ -79,7 +79,7 @@ class FindFeatures:
 
     takes: ClassVar[type] = Photos
     gives: ClassVar[type] = FeatureSet
-    megapixels: float = 0.4
+    megapixels: float = 0.3
     count: int = 1200
 
     def __call__(self, photos: Photos, context: Context) -> FeatureSet:
@@ -111,7 +111,7 @@ class MatchPhotos:
     gives: ClassVar[type] = MatchGraph
     ratio: float = 0.8
     threshold_px: float = 3.0
-    keep: int = 6
+    keep: int = 5
 
     def __call__(self, value: FeatureSet, context: Context) -> MatchGraph:
         photos = tuple(p for p, _ in value.entries)
@@ -122,13 +122,15 @@ class MatchPhotos:
             i, j = ij
             found = match_descriptors(features[i].descriptors, features[j].descriptors, self.ratio)
             points_i, points_j = features[i].points[found[:, 0]], features[j].points[found[:, 1]]
-            matched[i, j] = matched[j, i] = len(found)
+            once = distinct_places(points_i, points_j)
+            points_i, points_j = points_i[once], points_j[once]
+            matched[i, j] = matched[j, i] = len(points_i)
             threshold = self.threshold_px / features[j].scale
             fit = find_homography(points_i, points_j, threshold)
             if fit is None:
                 return None
             matrix, inside = fit
-            return Pair(i, j, points_i[inside], points_j[inside], matrix, len(found))
+            return Pair(i, j, points_i[inside], points_j[inside], matrix, len(points_i))
 
         pairs = over(context, "match", match, candidate_pairs(features, self.keep))
         best = tuple(int(m) for m in matched.max(0)) if len(photos) else ()

@@ -1,0 +1,87 @@
+"""Multiband blending of tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from composer.blend.compose import owners
+from composer.blend.feather import feather
+from composer.blend.multiband import multiband
+from composer.records import Rect, Tile
+
+SIZE = 64
+RECT = Rect(0, 0, SIZE, SIZE)
+
+
+def tile(image: np.ndarray, valid: np.ndarray, weight: np.ndarray) -> Tile:
+    return Tile(RECT, image.astype(np.float32), valid, weight.astype(np.float32))
+
+
+def halves(left: np.ndarray, right: np.ndarray) -> list[Tile]:
+    everywhere = np.ones((SIZE, SIZE), bool)
+    is_left = np.zeros((SIZE, SIZE))
+    is_left[:, : SIZE // 2] = 1
+    return [tile(left, everywhere, is_left), tile(right, everywhere, 1 - is_left)]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), levels=st.integers(1, 4))
+def test_layers_that_agree_come_through_unchanged(seed: int, levels: int) -> None:
+    rng = np.random.default_rng(seed)
+    image = rng.random((SIZE, SIZE, 3), np.float32)
+    tiles = []
+    for _ in range(3):
+        tiles.append(tile(image, rng.random((SIZE, SIZE)) < 0.8, rng.random((SIZE, SIZE))))
+    blended = multiband(tiles, levels)
+    covered = tiles[0].valid | tiles[1].valid | tiles[2].valid
+    assert np.abs(blended - image)[covered].max() < 1e-6
+
+
+def test_a_step_between_flat_layers_becomes_a_ramp() -> None:
+    dark, bright = np.full((SIZE, SIZE, 1), 0.4), np.full((SIZE, SIZE, 1), 0.6)
+    row = multiband(halves(dark, bright), 3)[SIZE // 2, :, 0]
+    assert row[0] == pytest.approx(0.4, abs=1e-3)
+    assert row[-1] == pytest.approx(0.6, abs=1e-3)
+    assert np.diff(row).min() > -1e-3
+    assert np.diff(row).max() < 0.04
+
+
+def test_detail_is_not_mixed_far_from_the_seam() -> None:
+    rng = np.random.default_rng(0)
+    left, right = rng.random((2, SIZE, SIZE, 1))
+    blended = multiband(halves(left, right), 2)
+    assert np.abs(blended[:, : SIZE // 2 - 14] - left[:, : SIZE // 2 - 14]).max() < 1e-6
+
+
+def test_a_photo_that_ends_casts_no_dark_edge() -> None:
+    """The layer on the right is valid only just past the seam: its edge must not show."""
+    bright = np.full((SIZE, SIZE, 1), 0.8)
+    tiles = halves(bright, bright)
+    valid = np.zeros((SIZE, SIZE), bool)
+    valid[:, SIZE // 2 - 3 :] = True
+    tiles[1] = tile(np.where(valid[:, :, None], bright, 0), valid, tiles[1].weight)
+    assert np.abs(multiband(tiles, 4) - 0.8).max() < 1e-6
+
+
+def test_the_owner_is_valid_and_has_the_largest_weight() -> None:
+    rng = np.random.default_rng(1)
+    images, weights = rng.random((3, SIZE, SIZE, 1)), rng.random((3, SIZE, SIZE))
+    valid = rng.random((3, SIZE, SIZE)) < 0.6
+    owner, composite = owners([tile(i, v, w) for i, v, w in zip(images, valid, weights, strict=True)])
+    expected = np.where(valid, weights, -1).argmax(0)
+    expected[~valid.any(0)] = -1
+    assert np.array_equal(owner, expected)
+    picked = np.take_along_axis(images[..., 0], np.maximum(expected, 0)[None], 0)[0]
+    assert np.allclose(composite[..., 0][expected >= 0], picked[expected >= 0])
+
+
+def test_feather_fades_over_its_radius_and_respects_validity() -> None:
+    dark, bright = np.full((SIZE, SIZE, 1), 0.2), np.full((SIZE, SIZE, 1), 0.8)
+    row = feather(halves(dark, bright), 12)[SIZE // 2, :, 0]
+    assert row[SIZE // 2 - 14] == pytest.approx(0.2, abs=1e-3)
+    assert row[SIZE // 2 + 13] == pytest.approx(0.8, abs=1e-3)
+    assert (np.diff(row) >= -1e-6).all()
+    assert np.diff(row).max() < 0.08

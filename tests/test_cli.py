@@ -1,0 +1,198 @@
+"""The commands: what they print, write and return."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import composer
+from composer.cli import app
+from composer.pipeline import stitching
+from composer.samples import photograph, room
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photos")
+    for k, pixels in enumerate(room()):
+        Image.fromarray(pixels).save(folder / f"{k}.jpg", quality=95)
+    return folder
+
+
+def call(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(a) for a in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def test_stitch_writes_what_the_function_returns(photos: Path, tmp_path: Path) -> None:
+    out, summary = tmp_path / "out.png", tmp_path / "s.json"
+    status, said = call("stitch", photos, "-o", out, "--summary", summary, "--device", "cpu")
+    assert status == 0
+    assert "3 photos" in said
+    same = composer.stitch(photos, device="cpu").panoramas[0]
+    written = pixels_of(out)
+    assert np.array_equal(written[:, :, :3], same.image)
+    assert np.array_equal(written[:, :, 3] > 0, same.valid)
+    (panorama,) = json.loads(summary.read_text())["panoramas"]
+    assert panorama["width"] == written.shape[1]
+    assert panorama["photos"] == [str(photos / f"{k}.jpg") for k in range(3)]
+
+
+def test_save_and_load(photos: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan"
+    assert call("stitch", photos, "-o", tmp_path / "a.png", "--save", plan, "-q")[0] == 0
+    assert call("stitch", "--load", plan, "-o", tmp_path / "b.png", "-q")[0] == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert call("stitch", "--load", plan, "-o", tmp_path / "c.png", "--preview", 200, "-q")[0] == 0
+    assert pixels_of(tmp_path / "c.png").shape[1] == 200
+
+
+def test_run_and_set(photos: Path, tmp_path: Path) -> None:
+    chain = tmp_path / "p.toml"
+    chain.write_text(stitching().to_toml())
+    out = tmp_path / "out.jpg"
+    status, _ = call(
+        "run", chain, photos, "-o", out, "--set", "lay-out.projection=sphere", "--set", "lay-out.width=400"
+    )
+    assert status == 0
+    assert pixels_of(out).shape[1] == 400
+
+
+def test_left_out_photos_are_said_and_status_is_0(photos: Path, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger.jpg"
+    Image.fromarray(photograph(180, seed=4).pixels).save(stranger)
+    half = tmp_path / "half.jpg"
+    whole = (photos / "0.jpg").read_bytes()
+    half.write_bytes(whole[: len(whole) // 2])
+    status, said = call("stitch", photos, stranger, half, "-o", tmp_path / "o.jpg")
+    assert status == 0
+    assert f"left out  {stranger}: overlaps no other photo" in said
+    assert f"left out  {half}: cannot be decoded" in said
+
+
+def bomb(path: Path) -> None:
+    """Write a PNG of 40000 x 40000 black pixels in a few kilobytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 40000, 40000, 8, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    )
+
+
+BAD = ["missing", "empty", "half", "text", "tiny", "identical", "apart", "bomb", "nowhere", "suffix"]
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_clear_line_and_leaves_nothing(case: str, photos: Path, tmp_path: Path) -> None:
+    inside, results = tmp_path / "in", tmp_path / "out"
+    inside.mkdir()
+    results.mkdir()
+    good, bad, out = photos / "0.jpg", inside / "bad.jpg", results / "o.jpg"
+    whole = good.read_bytes()
+    expected = {
+        "missing": "no such file",
+        "empty": "is empty",
+        "half": "cut short",
+        "text": "not an image",
+        "tiny": "fewer than two usable photos|no two photos overlap",
+        "identical": "the same file as",
+        "apart": "no two photos overlap",
+        "bomb": "bad.jpg: 40000 x 40000 pixels need",
+        "nowhere": "does not exist",
+        "suffix": "cannot write .xyz",
+    }[case]
+    if case == "empty":
+        bad.write_bytes(b"")
+    elif case in ("half", "nowhere", "suffix", "identical"):
+        bad.write_bytes(whole if case == "identical" else whole[: len(whole) // 2])
+    elif case == "text":
+        bad.write_text("not a picture")
+    elif case == "tiny":
+        Image.new("RGB", (1, 1)).save(bad)
+    elif case == "apart":
+        Image.fromarray(photograph(180, seed=3).pixels).save(bad)
+    elif case == "bomb":
+        bomb(bad)
+    if case == "nowhere":
+        out = tmp_path / "no" / "such" / "folder.jpg"
+    if case == "suffix":
+        out = results / "o.xyz"
+    status, said = call("stitch", good, bad, "-o", out, "-q")
+    assert status == 1
+    lines = [line for line in said.splitlines() if line.startswith("composer: ")]
+    assert len(lines) == 1
+    assert re.search(expected, said)
+    assert "Traceback" not in said
+    assert list(results.iterdir()) == []
+
+
+def test_an_unwritable_folder_is_refused_before_any_work(photos: Path, tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o500)
+    status, said = call("stitch", photos, "-o", folder / "o.jpg")
+    assert status == 1
+    assert "not writable" in said
+
+
+def test_wrong_usage_is_status_2(photos: Path, tmp_path: Path) -> None:
+    assert call("stitch", "-o", tmp_path / "o.jpg")[0] == 2
+    assert call("stitch", photos)[0] == 2
+    assert call("stitch", photos, "-o", tmp_path / "o.jpg", "--projection", "globe")[0] == 2
+
+
+def test_nothing_to_stitch_still_writes_the_summary(photos: Path, tmp_path: Path) -> None:
+    summary = tmp_path / "s.json"
+    status, said = call("stitch", photos / "0.jpg", "-o", tmp_path / "o.jpg", "--summary", summary)
+    assert status == 1
+    assert "give at least two" in said
+    assert json.loads(summary.read_text())["panoramas"] == []
+
+
+def test_doctor_speaks_of_every_part() -> None:
+    status, said = call("doctor")
+    assert status == 0
+    for word in ("numpy", "opencv", "gpu", "cores", "memory", "torch"):
+        assert word in said
+
+
+def test_importing_and_stitching_needs_neither_torch_nor_cupy_nor_a_display(
+    photos: Path, tmp_path: Path
+) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['cupy'] = None\n"
+        "import composer; assert 'numpy' not in sys.modules\n"
+        f"composer.stitch({str(photos)!r}, {str(tmp_path / 'o.jpg')!r})\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=environment)
+    assert (tmp_path / "o.jpg").exists()
+
+
+def test_the_command_is_installed() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "composer", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "stitch" in done.stdout
