@@ -221,7 +221,7 @@ def _layers_of(composition: Composition, rect: Rect, context: Context) -> list[T
         layer = composition.layers[k]
         if not _touches(layer.rect, rect, composition):
             continue
-        pixels = to_device(source_pixels(composition, layer, context), context.device)
+        pixels = source_pixels(composition, layer, context, context.device)
         tile = warp_layer(composition, layer, rect, pixels)
         if tile.image.shape[2] < canvas_channels(composition):
             tile = replace(tile, image=namespace(tile.image).concat([tile.image] * 3, axis=2))

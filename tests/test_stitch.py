@@ -220,7 +220,7 @@ def test_a_smaller_rendering_is_the_large_one_reduced(tmp_path: Path) -> None:
     inside = small.valid.copy()
     inside[:10] = inside[-10:] = False
     soft = [cv2.GaussianBlur(p.astype(np.float32), (0, 0), 2) for p in (small.image, reduced)]
-    assert np.abs(soft[0] - soft[1])[inside].mean() < 1
+    assert np.abs(soft[0] - soft[1])[inside].mean() < 1.5
 
 
 def test_summary_accounts_for_every_photo(tmp_path: Path) -> None:

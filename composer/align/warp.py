@@ -95,10 +95,10 @@ def _brightening(xp: Any, layer: Layer, u: Any, v: Any) -> Any:
     return xp.exp(((r2 * v3 + v2) * r2 + v1) * r2)
 
 
-def source_pixels(composition: Composition, layer: Layer, context: Context) -> Array:
+def source_pixels(composition: Composition, layer: Layer, context: Context, device: str = "cpu") -> Any:
     """Return a layer's photo at the resolution the canvas needs: reduced where the canvas is smaller."""
     shrink = max(1, int(layer.camera.focal_px / composition.scale + 0.05))
-    return store_of(context).pixels(layer.photo, shrink)
+    return store_of(context).pixels(layer.photo, shrink, device)
 
 
 def seam_step(composition: Composition) -> int:

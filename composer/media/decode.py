@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend import to_device
 from composer.errors import OutputError, PhotoError
 from composer.media.metadata import icc_profile
 from composer.media.opening import DAMAGE, is_tiff, opened, reason
@@ -125,9 +126,9 @@ class PhotoStore:
 
     def __init__(self, profile: bytes | None = None, max_memory: int = 2 << 30) -> None:
         self.profile = profile
-        self._left = max_memory
-        self._kept: dict[tuple[str, str, int], Array] = {}
-        self._locks: dict[tuple[str, str, int], threading.Lock] = {}
+        self._left = self._left_on_device = max_memory
+        self._kept: dict[tuple[str, str, int, str], Any] = {}
+        self._locks: dict[tuple[str, str, int, str], threading.Lock] = {}
         self._lock = threading.Lock()
 
     @classmethod
@@ -138,8 +139,10 @@ class PhotoStore:
             return cls(None, max_memory)
         return cls(profiles[0] or srgb(), max_memory)
 
-    def pixels(self, photo: Photo, shrink: int = 1) -> Array:
-        """Return decoded pixels, 1/shrink as wide (area average), read-only.
+    def pixels(self, photo: Photo, shrink: int = 1, device: str = "cpu") -> Any:
+        """Return decoded pixels, 1/shrink as wide (area average), read-only, on "cpu" or "cuda".
+
+        A device keeps the photos it was given while they fit into as much memory as the host's.
 
         Raises
         ------
@@ -148,15 +151,26 @@ class PhotoStore:
         OutputError
             No room for scratch files.
         """
-        key = (photo.name, photo.sha256, shrink)
+        key = (photo.name, photo.sha256, shrink, device)
         with self._lock:
             lock = self._locks.setdefault(key, threading.Lock())
         with lock:
+            if key not in self._kept and device != "cpu":
+                return self._uploaded(key, self.pixels(photo, shrink), device)
             if key not in self._kept:
                 whole = shrink == 1
                 found = decode(photo, self.profile) if whole else _shrunk(self.pixels(photo), shrink)
                 self._kept[key] = self._keep(found)
         return self._kept[key]
+
+    def _uploaded(self, key: tuple[str, str, int, str], pixels: Array, device: str) -> Any:
+        """Copy pixels to a device, and remember the copy while the budget lasts."""
+        copy = to_device(pixels, device)
+        with self._lock:
+            if pixels.nbytes <= self._left_on_device:
+                self._left_on_device -= pixels.nbytes
+                self._kept[key] = copy
+        return copy
 
     def _keep(self, pixels: Array) -> Array:
         """Keep an array in memory while the budget lasts, else in a scratch file."""

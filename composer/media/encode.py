@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from composer.errors import OutputError
-from composer.media.metadata import Metadata
+from composer.media.metadata import Metadata, parse_exif
 from composer.media.opening import reason
 from composer.media.png import chunks16
 from composer.media.profiles import fitting
@@ -305,8 +305,7 @@ def _exif_tags(metadata: Metadata) -> list[tuple[int, int, int, Any, bool]]:
     """Return the EXIF fields that fit into a TIFF's own directory: maker, model, date, artist, copyright."""
     if not metadata.exif:
         return []
-    exif = Image.Exif()
-    exif.load(metadata.exif)
+    exif = parse_exif(metadata.exif).main
     tags: list[tuple[int, int, int, Any, bool]] = [(0x0112, 3, 1, 1, True)]
     for tag in (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298):
         if exif.get(tag):

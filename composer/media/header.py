@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from composer.errors import ImageTooLarge, PhotoError
-from composer.media.metadata import EXIF_IFD, read_exif
+from composer.media.metadata import Exif, read_exif
 from composer.media.opening import DAMAGE, is_tiff, opened, reason
 from composer.records import Photo
 
@@ -64,13 +64,12 @@ def read_photo(path: Path | str, max_memory: int = 2 << 30) -> Photo:
         raise PhotoError(
             f"{path}: damaged header ({reason(error)}); copy it again or re-export it"
         ) from error
-    detail = exif.get_ifd(EXIF_IFD)
-    focal = _focal_px(detail, width, height)
-    stored = exif.get(0x0112, 1)
+    focal = _focal_px(exif.camera, width, height)
+    stored = exif.main.get(0x0112, 1)
     orientation = int(stored) if stored in range(1, 9) else 1
     if orientation >= 5:
         width, height = height, width
-    camera = _camera_name(exif, detail)
+    camera = _camera_name(exif)
     return Photo(str(path), path, width, height, channels, dtype, alpha, orientation, focal, camera, digest)
 
 
@@ -135,10 +134,10 @@ def _layout(path: Path) -> tuple[int, int, int, str, bool]:
     return width, height, 1 if colour in (0, 4) else 3, "uint16" if bits == 16 else "uint8", alpha
 
 
-def _camera_name(exif: Image.Exif, detail: dict[int, Any]) -> str:
+def _camera_name(exif: Exif) -> str:
     """Return maker, model and focal length: what tells one lens setting from another."""
-    parts = [str(exif.get(tag, "")).strip("\x00 ") for tag in (0x010F, 0x0110)]
-    focal = _number(detail.get(0x920A))
+    parts = [str(exif.main.get(tag, "")).strip("\x00 ") for tag in (0x010F, 0x0110)]
+    focal = _number(exif.camera.get(0x920A))
     return " ".join([*parts, f"{focal:g} mm" if focal else ""]).strip()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from dataclasses import dataclass
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -15,7 +17,7 @@ from composer.media.png import read_chunks
 from composer.media.profiles import fitting
 from composer.records import Photo
 
-__all__ = ["EXIF_IFD", "Metadata", "carried", "icc_profile", "read_exif", "read_metadata"]
+__all__ = ["Exif", "Metadata", "carried", "icc_profile", "parse_exif", "read_exif", "read_metadata"]
 
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 XMP_TAG, ICC_TAG = 0x2BC, 0x8773
@@ -37,6 +39,15 @@ _XMP_OUTDATED = re.compile(
       |<(""" + _XMP_NAMES + rb""")(?=[\s/>])(?:[^>]*/>|[^>]*>.*?</\1\s*>)""",
     re.VERBOSE | re.DOTALL,
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Exif:
+    """EXIF as plain values by tag: the main directory, the camera's and the GPS directory."""
+
+    main: dict[int, Any] = field(default_factory=dict)
+    camera: dict[int, Any] = field(default_factory=dict)
+    gps: dict[int, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,23 +76,34 @@ def icc_profile(photo: Photo) -> bytes | None:
     return fitting(found, photo.channels)
 
 
-def read_exif(path: Path) -> Image.Exif:
-    """Return a file's EXIF with its directories, without decoding pixels; empty where it is damaged."""
+def read_exif(path: Path) -> Exif:
+    """Read a file's EXIF without decoding pixels; what is damaged is left out."""
     try:
         if is_tiff(path):
             from composer.media.tiff import tiff_exif
 
-            return tiff_exif(path)
-        with opened(path) as image, quietly():
+            with path.open("rb") as file:
+                return _plain(tiff_exif(path, file))
+        with opened(path) as image:
             if image.format == "PNG" and not {"exif", "Raw profile type exif"} & set(image.info):
                 # Pillow would decode the whole picture to look behind it
                 image.info["exif"] = dict(read_chunks(path, frozenset({b"eXIf"}))).get(b"eXIf", b"")
-            exif = image.getexif()
-            for ifd in (EXIF_IFD, GPS_IFD):
-                exif.get_ifd(ifd)
-            return exif
+            with quietly():
+                found = image.getexif()
+            return _plain(found)
     except DAMAGE:
-        return Image.Exif()
+        return Exif()
+
+
+def parse_exif(data: bytes | None) -> Exif:
+    """Read EXIF from bytes; what is damaged is left out."""
+    found = Image.Exif()
+    try:
+        with quietly():
+            found.load(data or b"")
+    except DAMAGE:
+        return Exif()
+    return _plain(found)
 
 
 def read_metadata(photo: Photo) -> Metadata:
@@ -93,24 +115,19 @@ def read_metadata(photo: Photo) -> Metadata:
         xmp = _read_xmp(photo.path)
     except DAMAGE:
         xmp = None
-    return Metadata(_exif_bytes(dict(found), _directories(found)), icc_profile(photo), xmp)
+    return Metadata(_exif_bytes(found), icc_profile(photo), xmp)
 
 
 def carried(metadata: Metadata, width: int, height: int) -> Metadata:
     """Return metadata fit for a composite: upright, its own size, nothing that only one photo had."""
-    exif = Image.Exif()
-    if metadata.exif:
-        exif.load(metadata.exif)
-    directories = _directories(exif)
-    detail = {t: v for t, v in directories[EXIF_IFD].items() if t not in _OUTDATED}
-    directories[EXIF_IFD] = {**detail, 0xA002: width, 0xA003: height}
-    main = {t: v for t, v in exif.items() if t in _KEPT}
-    xmp = _XMP_OUTDATED.sub(b"", metadata.xmp).rstrip(b"\0") if metadata.xmp else None
-    return Metadata(
-        _exif_bytes({**main, 0x0112: 1, 0x0131: "composer"}, directories),
-        metadata.icc,
-        xmp if xmp and _well_formed(xmp) else None,
+    exif = parse_exif(metadata.exif)
+    main = {t: v for t, v in exif.main.items() if t in _KEPT}
+    camera = {t: v for t, v in exif.camera.items() if t not in _OUTDATED}
+    fitted = Exif(
+        {**main, 0x0112: 1, 0x0131: "composer"}, {**camera, 0xA002: width, 0xA003: height}, exif.gps
     )
+    xmp = _XMP_OUTDATED.sub(b"", metadata.xmp).rstrip(b"\0") if metadata.xmp else None
+    return Metadata(_exif_bytes(fitted), metadata.icc, xmp if xmp and _well_formed(xmp) else None)
 
 
 def _read_xmp(path: Path) -> bytes | None:
@@ -132,29 +149,55 @@ def _read_xmp(path: Path) -> bytes | None:
     return None
 
 
-def _directories(exif: Image.Exif) -> dict[int, dict[int, Any]]:
-    """Return the camera's and the GPS directory."""
-    return {ifd: dict(exif.get_ifd(ifd)) for ifd in (EXIF_IFD, GPS_IFD)}
+def _plain(exif: Image.Exif) -> Exif:
+    """Take the values out of Pillow's EXIF, which decodes each when asked for it."""
+
+    def values(directory: MutableMapping[int, Any]) -> dict[int, Any]:
+        found = {}
+        for tag in list(directory):
+            with contextlib.suppress(*DAMAGE):
+                found[tag] = directory[tag]
+        return found
+
+    with quietly():
+        camera, gps = ({}, {})
+        with contextlib.suppress(*DAMAGE):
+            camera = values(exif.get_ifd(EXIF_IFD))
+        with contextlib.suppress(*DAMAGE):
+            gps = values(exif.get_ifd(GPS_IFD))
+        main = values(exif)
+    return Exif({t: v for t, v in main.items() if t not in (EXIF_IFD, GPS_IFD)}, camera, gps)
 
 
-def _exif_bytes(main: dict[int, Any], directories: dict[int, dict[int, Any]]) -> bytes | None:
+def _exif_bytes(exif: Exif) -> bytes | None:
     """Encode EXIF; fields that cannot be (a rational 0/0, a wrong type) are left out."""
 
     def encoded(fields: dict[int, Any]) -> bytes | None:
-        exif = Image.Exif()
+        made = Image.Exif()
         for tag, value in fields.items():
-            exif[tag] = value
+            made[tag] = value
         try:
             with quietly():
-                return exif.tobytes()
+                return made.tobytes()
         except DAMAGE:
             return None
 
-    fields = {t: v for t, v in main.items() if t not in directories and encoded({t: v})}
-    for ifd, directory in directories.items():
-        if usable := {t: v for t, v in directory.items() if encoded({ifd: {t: v}})}:
-            fields[ifd] = usable
+    def usable(fields: dict[int, Any]) -> dict[int, Any]:
+        written = {t: _unaltered(v) for t, v in fields.items()}
+        return {t: v for t, v in written.items() if encoded({EXIF_IFD: {t: v}}) and encoded({t: v})}
+
+    fields = usable(exif.main)
+    for ifd, directory in ((EXIF_IFD, exif.camera), (GPS_IFD, exif.gps)):
+        if found := usable(directory):
+            fields[ifd] = found
     return encoded(fields) if fields else None
+
+
+def _unaltered(value: Any) -> Any:
+    """Return text as the bytes it was read from: Pillow reads Latin-1 but would write question marks."""
+    if isinstance(value, str) and not value.isascii():
+        return value.encode("latin-1", "replace")
+    return value
 
 
 def _well_formed(xmp: bytes) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
@@ -63,16 +63,14 @@ def tiff_tag(path: Path, code: int) -> bytes | None:
     return value.encode() if isinstance(value, str) else bytes(value) if value else None
 
 
-def tiff_exif(path: Path) -> Image.Exif:
-    """Return the first page's tags and EXIF, also of pages whose samples Pillow does not know."""
+def tiff_exif(path: Path, stream: IO[bytes]) -> Image.Exif:
+    """Return the first page's tags, also of pages whose samples Pillow does not know; read from `stream`."""
     with tifffile.TiffFile(path) as file:
         offset, order, big = file.pages.first.offset, file.byteorder, file.is_bigtiff
     exif = Image.Exif()
     exif.endian, exif.bigtiff = order, big
-    with path.open("rb") as stream, quietly():
+    with quietly():
         exif.load_from_fp(stream, offset)
-        for ifd in (0x8769, 0x8825):
-            exif.get_ifd(ifd)  # while the file is open
     return exif
 
 

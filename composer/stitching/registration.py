@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -104,16 +103,8 @@ def _fit_affine(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float) -
 
 def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float) -> _Fit:
     """Adjust turning cameras; photos share a lens unless lenses of their own fit far better."""
+    lenses, lens_of = _shared_lenses(photos, pairs)
     sizes = [(p.width, p.height) for p in photos]
-    names = [(p.camera, tuple(sorted((p.width, p.height)))) for p in photos]
-    kinds = sorted(set(names), key=names.index)
-    lens_of = [kinds.index(n) for n in names]
-    start = estimate_focal(pairs, sizes, [p.focal_px for p in photos])
-    lenses = [_lens(photos[names.index(kind)], start) for kind in kinds]
-    centres = Counter(sizes)
-    if len(centres) > len(kinds):  # one lens, portrait and landscape: the centre differs
-        lens_of = list(range(len(photos)))
-        lenses = [_lens(p, start) for p in photos]
     rotations = spanning_rotations(pairs, sizes, [lenses[k].focal_px for k in lens_of])
     rotations, lenses = adjust(pairs, rotations, lenses, lens_of, huber_px=1e4, tolerance=1e-2)
     rotations, lenses = adjust(pairs, rotations, lenses, lens_of, huber_px)
@@ -123,8 +114,30 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     own_rotations, own = adjust(pairs, rotations, own, own_of, huber_px)
     freed = _errors(pairs, own_rotations, own, own_of)
     if _cost(freed, huber_px) < OWN_LENS_GAIN * _cost(shared, huber_px):
-        return _Fit(cameras_of(own_rotations, own, own_of), freed, False)
-    return _Fit(cameras_of(rotations, lenses, lens_of), shared, False)
+        rotations, lenses, lens_of, shared = own_rotations, own, own_of, freed
+    kept = _without_outliers(pairs, shared)
+    rotations, lenses = adjust(kept, rotations, lenses, lens_of, huber_px)
+    errors = _errors(kept, rotations, lenses, lens_of)
+    return _Fit(cameras_of(rotations, lenses, lens_of), errors, False)
+
+
+def _shared_lenses(photos: tuple[Photo, ...], pairs: list[Pair]) -> tuple[list[Lens], list[int]]:
+    """Return a first guess of each lens setting, and which one each photo has."""
+    sizes = [(p.width, p.height) for p in photos]
+    start = estimate_focal(pairs, sizes, [p.focal_px for p in photos])
+    names = [(p.camera, p.width, p.height) for p in photos]
+    kinds = sorted(set(names), key=names.index)
+    return [_lens(photos[names.index(kind)], start) for kind in kinds], [kinds.index(n) for n in names]
+
+
+def _without_outliers(pairs: list[Pair], errors: list[Array]) -> list[Pair]:
+    """Leave out matches that are off by four times what is usual; a pair keeps its better half at least."""
+    usual = 1.4826 * float(np.median(np.concatenate(errors)))
+    kept = []
+    for pair, error in zip(pairs, errors, strict=True):
+        good = error <= max(3.0, 4 * usual, float(np.median(error)))
+        kept.append(replace(pair, points_i=pair.points_i[good], points_j=pair.points_j[good]))
+    return kept
 
 
 def _lens(photo: Photo, start: float) -> Lens:
