@@ -214,6 +214,8 @@ class Composition:
         Canvas coordinates of pixel (0, 0), in pixels.
     closed : bool
         Whether column 0 follows the last column (a full circle).
+    white : float
+        The corrected value that is shown as white: beyond 1 where photos were brightened past it.
     seam_step : float
         Canvas pixels per cell of `seams`: a power of two until the canvas is rescaled.
     seams : (ceil(H / step), ceil(W / step)) int16 or None
@@ -233,6 +235,7 @@ class Composition:
     scale: float
     origin: tuple[float, float]
     closed: bool = False
+    white: float = 1.0
     seam_step: float = 1
     seams: Array | None = field(default=None, repr=False, compare=False)
     low_bands_step: float = 1

@@ -22,6 +22,7 @@ SEAM_CELLS = 80_000  # cells of the seam grid a photo, about
 
 _OPAQUE = {"uint8": 127, "uint16": 32767, "float32": 0.5}  # alpha above it counts
 _TOE = 0.04045  # below this sRGB is linear
+_KNEE = 0.7  # above this highlights are bent to fit below white
 
 
 def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, correct: bool = True) -> Tile:
@@ -52,32 +53,40 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
         valid = valid & (found[:, :, -1] > _OPAQUE[photo.dtype])
         found = found[:, :, :-1]
     gain = layer.gain if correct else (1.0, 1.0, 1.0)
-    image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1])
+    white = composition.white if correct else 1.0
+    image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1], white)
     if correct and layer.vignetting != (0.0, 0.0, 0.0):
         image = image * _brightening(xp, layer, u, v)[:, :, None]
     return Tile(rect, image, valid)
 
 
-def exposed(encoded: Any, gain: float) -> Any:
-    """Multiply the light of sRGB-encoded values 0..1 by a gain.
+def exposed(encoded: Any, gain: float, white: float = 1.0) -> Any:
+    """Multiply the light of sRGB-encoded values 0..1 by a gain, and bend what exceeds white below it.
 
     Above the toe sRGB is 1.055 L^(1/2.4) - 0.055, so a factor G in light is the affine map
     v -> v G' + 0.055 (G' - 1) with G' = G^(1/2.4); below it a straight line leads on to black.
+    Where `white` exceeds 1, values above 0.7 are bent so that `white` becomes 1, with slope 1 at 0.7.
     """
+    xp = namespace(encoded)
     factor = gain ** (1 / 2.4)
     lift = 0.055 * (factor - 1)
-    where = namespace(encoded).where
-    return where(encoded < _TOE, encoded * (factor + lift / _TOE), encoded * factor + lift)
+    found = xp.where(encoded < _TOE, encoded * (factor + lift / _TOE), encoded * factor + lift)
+    if white <= 1:
+        return found
+    room, reach = 1 - _KNEE, white - _KNEE
+    above = xp.where(found > _KNEE, found - _KNEE, xp.zeros_like(found))
+    return xp.where(found > _KNEE, _KNEE + above / (1 + above * ((reach - room) / (room * reach))), found)
 
 
-def _exposed(xp: Any, found: Any, gain: tuple[float, ...]) -> Any:
+def _exposed(xp: Any, found: Any, gain: tuple[float, ...], white: float) -> Any:
     """Turn stored values into float32 0..1 and correct their exposure: by table for integers."""
     if found.dtype == xp.float32:
-        planes = [exposed(found[:, :, c], g) for c, g in enumerate(gain)] if set(gain) != {1.0} else None
-        return found if planes is None else xp.stack(planes, axis=-1)
+        if set(gain) == {1.0} and white <= 1:
+            return found
+        return xp.stack([exposed(found[:, :, c], g, white) for c, g in enumerate(gain)], axis=-1)
     top = int(xp.iinfo(found.dtype).max)
     codes = np.arange(top + 1, dtype=np.float32) / top
-    table = np.stack([exposed(codes, g) for g in gain], -1).astype(np.float32)
+    table = np.stack([exposed(codes, g, white) for g in gain], -1).astype(np.float32)
     return lookup(found, table)
 
 

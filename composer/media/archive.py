@@ -116,7 +116,7 @@ def _composition(c: Composition, number: int, path: Path, arrays: dict[str, Arra
         patches.append({"rect": list(patch.rect), "by": patch.by})
     return {
         "projection": c.projection, "width": c.width, "height": c.height, "scale": c.scale,
-        "origin": list(c.origin), "closed": c.closed, "seam_step": c.seam_step,
+        "origin": list(c.origin), "closed": c.closed, "white": c.white, "seam_step": c.seam_step,
         "low_bands_step": c.low_bands_step, "rms_px": c.rms_px, "patches": patches,
         "layers": [_layer(la, path) for la in c.layers],
     }  # fmt: skip
@@ -149,7 +149,7 @@ def _loaded(c: dict[str, Any], number: int, path: Path, arrays: dict[str, Array]
     )
     return Composition(
         tuple(_loaded_layer(la, path) for la in c["layers"]),
-        c["projection"], c["width"], c["height"], c["scale"], tuple(c["origin"]), c["closed"],
+        c["projection"], c["width"], c["height"], c["scale"], tuple(c["origin"]), c["closed"], c["white"],
         c["seam_step"], arrays.get(f"{number}/seams.npy"),
         c["low_bands_step"], arrays.get(f"{number}/low_bands.npy"), patches, c["rms_px"],
     )  # fmt: skip

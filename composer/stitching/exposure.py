@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.projection import photo_map
+from composer.align.warp import exposed
 from composer.records import Composition, Layer, Rect, Tile, to_linear
 
 Array = NDArray[Any]
 
-__all__ = ["Overlap", "collect_overlap", "solve_exposure"]
+__all__ = ["Overlap", "collect_overlap", "solve_exposure", "white_level"]
 
 DARKEST, BRIGHTEST = 0.04, 0.97
 SAMPLES = 600
@@ -84,6 +85,23 @@ def solve_exposure(overlaps: list[Overlap], count: int) -> tuple[Array, tuple[fl
     logs -= np.median(logs.mean(1))
     v1, v2, v3 = (float(k) for k in fall_off)
     return np.exp(-logs), (v1, v2, v3)
+
+
+def white_level(tiles: list[Tile], gains: Array) -> float:
+    """Return the corrected value, 1 to 2, that 99.7 % of the layers' pixels do not exceed.
+
+    Parameters
+    ----------
+    tiles : list of Tile
+        Layers warped without correction.
+    gains : (count, 3) factors in linear light.
+    """
+    brightest = []
+    for tile, gain in zip(tiles, gains, strict=True):
+        seen = tile.image[tile.valid]
+        corrected = [exposed(seen[:, c], float(gain[c])) for c in range(seen.shape[1])]
+        brightest.append(np.max(corrected, axis=0))
+    return float(np.clip(np.percentile(np.concatenate(brightest), 99.7), 1, 2))
 
 
 def _channel(c: int) -> Any:

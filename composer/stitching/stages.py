@@ -28,7 +28,7 @@ from composer.records import (
 )
 from composer.stitching.cameras import connected_groups, level
 from composer.stitching.crop import largest_rectangle
-from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure
+from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.layout import choose_projection, fit_canvas, rescaled
 from composer.stitching.registration import Registered, register
 from composer.stitching.seams import find_seams
@@ -267,7 +267,13 @@ class CompensateExposure:
             replace(la, gain=(float(g[0]), float(g[1]), float(g[2])), vignetting=fall_off)
             for la, g in zip(composition.layers, gains, strict=True)
         )
-        return replace(composition, layers=layers)
+        white = white_level(tiles, gains) if _integers(composition) else 1.0
+        return replace(composition, layers=layers, white=white)
+
+
+def _integers(composition: Composition) -> bool:
+    """Tell whether values beyond white would be cut: floats keep them."""
+    return all(la.photo.dtype != "float32" for la in composition.layers)
 
 
 def _overlap(small: Composition, tiles: list[Tile], i: int, j: int) -> Overlap | None:
