@@ -1,4 +1,4 @@
-# Makes .venv beside pyproject.toml and installs composer into it: . samples/venv.sh EXTRAS
+# Makes .venv beside pyproject.toml and installs composer into it: extras="[test]"; . samples/venv.sh
 # Sets $venv_python. A system Python managed by the distribution is left alone.
 
 find_python() {
@@ -25,4 +25,4 @@ if ! "$venv_python" -m pip --version >/dev/null 2>&1; then
     "$python" -m venv .venv || exit 1
 fi
 echo "installing composer into .venv ..." >&2
-"$venv_python" -m pip install --quiet --disable-pip-version-check -c tests/constraints.txt -e ".$1" || exit 1
+"$venv_python" -m pip install --quiet --disable-pip-version-check -c tests/constraints.txt -e ".$extras" || exit 1

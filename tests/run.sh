@@ -7,5 +7,5 @@ if [ "$1" = "--learn" ]; then
     extras="[test,learn]"
     shift
 fi
-. samples/venv.sh "$extras"
+. samples/venv.sh
 exec "$venv_python" -m pytest "$@"

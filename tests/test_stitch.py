@@ -161,10 +161,11 @@ def test_every_projection_shows_the_same_world(projection: str) -> None:
     assert correlation > 0.96
 
 
-def test_flat_scans_are_laid_out_as_affine() -> None:
+@pytest.mark.parametrize("projection", ["affine", "auto"])
+def test_flat_scans_are_laid_out_as_affine(projection: str) -> None:
     world = np.asarray(gallery())[300:720, 300:1500]
     photos = [world[:, 0:500], world[20:, 330:830], world[:400, 650:1150]]
-    result = composer.stitch([p.copy() for p in photos], projection="affine", device="cpu")
+    result = composer.stitch([p.copy() for p in photos], projection=projection, device="cpu")
     (panorama,) = result.panoramas
     assert panorama.composition.projection == "affine"
     assert panorama.rms_px < 0.3

@@ -20,7 +20,7 @@ __all__ = ["Registered", "register"]
 
 CONTRADICTION = 0.02  # of the photo's diagonal: a pair so far off is a false match, not parallax
 OWN_LENS_GAIN = 0.6  # own focal lengths must lower the cost to this
-AFFINE_GAIN = 0.6  # and flat scans the median error, to be believed without being asked for
+FLAT_FOCAL = 3.0  # scans look like turns of a camera with a lens longer than this many photo widths
 
 
 @dataclass(frozen=True)
@@ -86,10 +86,10 @@ def _fit(photos: tuple[Photo, ...], pairs: list[Pair], model: str, huber_px: flo
         return _fit_affine(photos, pairs, huber_px)
     turning = _fit_rotation(photos, pairs, huber_px)
     focal = float(np.median([c.focal_px for c in turning.cameras]))
-    if model == "rotation" or focal < 1.5 * max(photos[0].width, photos[0].height):
+    if model == "rotation" or focal < FLAT_FOCAL * max(photos[0].width, photos[0].height):
         return turning
     flat = _fit_affine(photos, pairs, huber_px)
-    return flat if _median(flat) < AFFINE_GAIN * _median(turning) else turning
+    return flat if _median(flat) < _median(turning) else turning
 
 
 def _median(fit: _Fit) -> float:

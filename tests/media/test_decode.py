@@ -299,6 +299,21 @@ def test_half_a_file_is_refused(tmp_path):
             damaged(path)
 
 
+@pytest.mark.parametrize("name", ["lzw.tif", "lzw16.tif", "tiles.tif"])
+def test_tiff_whose_pixels_lie_behind_its_end(tmp_path, name):
+    write_kinds(tmp_path)
+    with tifffile.TiffFile(tmp_path / name) as file:
+        page = file.pages.first
+        tag = page.tags.get("StripByteCounts") or page.tags["TileByteCounts"]
+        where, size, last = tag.valueoffset, file.filehandle.size, tag.count - 1
+        width = {3: 2, 4: 4}[int(tag.dtype)]
+    data = bytearray((tmp_path / name).read_bytes())
+    beyond = min(size, 256**width - 1)
+    data[where + width * last : where + width * (last + 1)] = beyond.to_bytes(width, "little")
+    (tmp_path / name).write_bytes(data)
+    damaged(tmp_path / name, "cut short")
+
+
 def test_any_damage_is_a_photo_error(tmp_path):
     rng = np.random.default_rng(1)
     for path in write_kinds(tmp_path):

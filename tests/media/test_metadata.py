@@ -1,5 +1,6 @@
 import io
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -113,8 +114,10 @@ def test_carried_xmp(tmp_path):
 
 
 def test_long_padding_in_xmp_takes_no_time():
-    padded = XMP.replace(b"<?xpacket end", b" \n" * 100_000 + b"<?xpacket end")
-    assert len(carried(Metadata(xmp=padded), 5, 5).xmp) > 200_000
+    padded = XMP.replace(b"<?xpacket end", b" \n" * 10_000 + b"<?xpacket end")
+    started = time.perf_counter()
+    assert len(carried(Metadata(xmp=padded), 5, 5).xmp) > 20_000
+    assert time.perf_counter() - started < 0.5
 
 
 def test_broken_xmp_is_left_out():
