@@ -278,8 +278,8 @@ class Tile:
     runner_up, runner_up_valid : arrays or None
         On a blended tile: the source that is second by weight at each pixel.
     seam_distance : (h, w) float32 or None
-        On a blended tile: pixels to the nearest seam, up to the halo; positive on the side of the
-        layer with the higher index.
+        On a blended tile: pixels to the nearest seam as far as the tile sees, negative on the side of
+        the layer with the lower index.
     synthetic : (h, w) bool or None
         Pixels that no photograph saw.
     """

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from composer.align.warp import source_pixels, warp_layer
 from composer.backend import namespace, remap, to_device, to_numpy
+from composer.blend.compose import with_sources
 from composer.errors import Cancelled
 from composer.records import Composition, Context, Event, Locality, Rect, Tile
 
@@ -192,6 +193,8 @@ def render_tile(
     tiles = _layers_of(composition, around, context)
     if tiles:
         tile = blend.blend(tiles)
+        if stages:
+            tile = with_sources(tile, tiles)
     else:
         size = (around.height, around.width)
         empty = np.zeros((*size, canvas_channels(composition)), np.float32)

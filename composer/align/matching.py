@@ -38,7 +38,7 @@ def match_descriptors(a: Array, b: Array, ratio: float = 0.8) -> Array:
     rest = likeness[rows]
     rest[np.arange(len(rows)), nearest[rows]] = -1
     second = rest.max(1) if len(rows) else np.zeros(0)
-    distinct = 2 - 2 * best[rows] < ratio**2 * (2 - 2 * second)
+    distinct = 2 - 2 * best[rows] < ratio**2 * (2 - 2 * second) - 1e-5  # float32 cannot tell less
     rows = rows[distinct]
     return np.stack([rows, nearest[rows]], 1)
 

@@ -1,13 +1,14 @@
-"""The hard composite: every pixel from the layer that owns it."""
+"""The hard composite: every pixel from the layer that owns it, and who comes second."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from composer.backend import namespace
+from composer.backend import distance_transform, namespace
 from composer.records import Tile
 
-__all__ = ["owners"]
+__all__ = ["owners", "with_sources"]
 
 
 def owners(tiles: list[Tile]) -> tuple[Any, Any]:
@@ -30,3 +31,36 @@ def owners(tiles: list[Tile]) -> tuple[Any, Any]:
         owner = xp.where(wins, xp.full_like(owner, float(k)), owner)
         composite = xp.where(wins[:, :, None], tile.image, composite)
     return xp.astype(owner, xp.int32), composite
+
+
+def with_sources(tile: Tile, tiles: list[Tile]) -> Tile:
+    """Add to a blended tile what repair and refinement need to know of where it came from.
+
+    Returns
+    -------
+    Tile
+        With `runner_up` and its validity, `seam_distance` (negative on the side of the layer with the
+        lower index; limited by the tile) and `synthetic` (none: every pixel is a photograph's).
+    """
+    xp = namespace(tile.image)
+    owner, _ = owners(tiles)
+    second, runner_up = xp.full_like(tiles[0].weight, -1.0), xp.zeros_like(tile.image)
+    rival = xp.full_like(owner, -1)
+    distance = xp.full_like(tiles[0].weight, float(max(tile.rect.width, tile.rect.height)))
+    for k, layer in enumerate(tiles):
+        mine = owner == k
+        better = layer.valid & ~mine & (layer.weight > second)
+        second = xp.where(better, layer.weight, second)
+        rival = xp.where(better, xp.full_like(rival, k), rival)
+        runner_up = xp.where(better[:, :, None], layer.image, runner_up)
+        if bool(xp.any(mine)) and bool(xp.any(~mine & (owner >= 0))):
+            to_others = distance_transform(mine | (owner < 0)) - 0.5
+            distance = xp.where(mine, to_others, distance)
+    signed = xp.where((rival >= 0) & (rival > owner), -distance, distance)
+    return replace(
+        tile,
+        runner_up=runner_up,
+        runner_up_valid=rival >= 0,
+        seam_distance=signed,
+        synthetic=xp.zeros_like(tile.valid),
+    )

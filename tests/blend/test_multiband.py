@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.blend.compose import owners
+from composer.blend.compose import owners, with_sources
 from composer.blend.feather import feather
 from composer.blend.multiband import multiband
 from composer.records import Rect, Tile
@@ -85,3 +85,22 @@ def test_feather_fades_over_its_radius_and_respects_validity() -> None:
     assert row[SIZE // 2 + 13] == pytest.approx(0.8, abs=1e-3)
     assert (np.diff(row) >= -1e-6).all()
     assert np.diff(row).max() < 0.08
+
+
+def test_a_blended_tile_knows_its_sources() -> None:
+    dark, bright = np.full((SIZE, SIZE, 1), 0.2), np.full((SIZE, SIZE, 1), 0.8)
+    tiles = halves(dark, bright)
+    found = with_sources(Tile(RECT, dark, np.ones((SIZE, SIZE), bool)), tiles)
+    middle = SIZE // 2
+    assert np.allclose(found.runner_up[:, :middle], 0.8)
+    assert np.allclose(found.runner_up[:, middle:], 0.2)
+    assert found.runner_up_valid.all()
+    assert np.allclose(found.seam_distance[5], np.arange(SIZE) - middle + 0.5)
+    assert not found.synthetic.any()
+
+
+def test_a_layer_without_rival_has_no_runner_up() -> None:
+    alone = [tile(np.full((SIZE, SIZE, 1), 0.5), np.ones((SIZE, SIZE), bool), np.ones((SIZE, SIZE)))]
+    found = with_sources(Tile(RECT, alone[0].image, alone[0].valid), alone)
+    assert not found.runner_up_valid.any()
+    assert (found.seam_distance >= SIZE).all()

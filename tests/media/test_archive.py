@@ -1,6 +1,6 @@
 import json
 import zipfile
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 
 import numpy as np
 import pytest
@@ -35,9 +35,12 @@ def plan(tmp_path):
     )
     first = Composition(
         tuple(layer(p, k) for k, p in enumerate(photos[:2])), "sphere", 640, 320, 2 / 3 * 100,
-        (-1e3 / 7, 0.1), True, 2.5, rng.integers(0, 2, (128, 256)).astype(np.int16), 16 / 3,
-        rng.random((20, 40, 3), np.float32), (patch, patch), 0.1 + 0.2,
+        (-1e3 / 7, 0.1), closed=True, white=3.7 / 3, seam_step=2.5, low_bands_step=16 / 3,
+        seams=rng.integers(0, 2, (128, 256)).astype(np.int16), rms_px=0.1 + 0.2, patches=(patch, patch),
+        low_bands=rng.random((20, 40, 3), np.float32),
     )  # fmt: skip
+    named = [f.name for f in fields(Composition) if f.default is not MISSING]
+    assert not [n for n in named if getattr(first, n) is getattr(Composition, n, None)]  # nothing is left out
     second = Composition((layer(photos[2], 9),), "plane", 10, 20, 1.0, (0.0, 0.0))
     return Plan((first, second), (Unused("a.jpg", "no overlap"),))
 
