@@ -189,7 +189,7 @@ def stitch(
         check_output(target)
     wide = preview or width
     if pipeline is None:
-        megapixels = 0.15 if preview else 0.3
+        megapixels = 0.15 if preview else 0.25
         pipeline = stitching(projection, crop, wide or 0, blend, megapixels)
     memory = max_memory or DEFAULT_MEMORY
     watch = _Stopwatch(observe)

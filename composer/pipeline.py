@@ -252,7 +252,7 @@ def stitching(
     crop: str = "none",
     width: int = 0,
     blend: str = "multiband",
-    megapixels: float = 0.3,
+    megapixels: float = 0.25,
 ) -> Pipeline:
     """Return the pipeline that `stitch` runs.
 

@@ -1,6 +1,6 @@
 """Photograph a made-up gallery all around and stitch the photographs: the main job on samples.
 
-    python samples/gallery.py [FOLDER]        writes FOLDER/photos/*.jpg and FOLDER/panorama.jpg
+python samples/gallery.py [FOLDER]        writes FOLDER/photos/*.jpg and FOLDER/panorama.jpg
 """
 
 import subprocess

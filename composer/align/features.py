@@ -48,7 +48,7 @@ def to_grey8(pixels: Array) -> Array:
     return np.clip(stretched, 0, 255).astype(np.uint8)
 
 
-def find_features(grey: Array, megapixels: float = 0.3, count: int = 1200) -> Features:
+def find_features(grey: Array, megapixels: float = 0.25, count: int = 1000) -> Features:
     """Find SIFT features (Lowe, IJCV 2004) with RootSIFT descriptors (Arandjelovic, CVPR 2012).
 
     Parameters

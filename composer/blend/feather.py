@@ -20,16 +20,16 @@ def feather(tiles: list[Tile], radius: int) -> Any:
     """
     xp = namespace(tiles[0].image)
     owner, composite = owners(tiles)
-    total, weights = xp.zeros_like(tiles[0].weight), xp.zeros_like(tiles[0].weight)
-    mixed = xp.zeros_like(composite)
+    nothing = xp.zeros_like(tiles[0].weight)
+    weights, own, mixed = nothing, nothing, xp.zeros_like(composite)
     for k, tile in enumerate(tiles):
         mine = owner == k
         if not bool(xp.any(mine)):
             continue
         weight = gaussian(xp.astype(mine, xp.float32), radius / 3)
-        weight = xp.where(tile.valid, weight, total)
-        weight = xp.where(tile.valid, weight, xp.zeros_like(weight))
+        weight = xp.where(tile.valid, weight, nothing)
         mixed = mixed + tile.image * weight[:, :, None]
-        weights = weights + weight
-    safe = xp.where(weights > 1e-6, weights, xp.ones_like(weights))
-    return xp.where((weights > 1e-6)[:, :, None], mixed / safe[:, :, None], composite)
+        weights, own = weights + weight, xp.where(mine, weight, own)
+    alone = own == weights  # exactly that photo, whatever the weights were rounded to
+    safe = xp.where(alone, xp.ones_like(weights), weights)
+    return xp.where(alone[:, :, None], composite, mixed / safe[:, :, None])

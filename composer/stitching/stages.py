@@ -79,8 +79,8 @@ class FindFeatures:
 
     takes: ClassVar[type] = Photos
     gives: ClassVar[type] = FeatureSet
-    megapixels: float = 0.3
-    count: int = 1200
+    megapixels: float = 0.25
+    count: int = 1000
 
     def __call__(self, photos: Photos, context: Context) -> FeatureSet:
         store = store_of(context)
