@@ -76,6 +76,14 @@ class _Matches:
         self.of = np.repeat(np.arange(len(ends)), counts)
         self.spans = [slice(int(b - a), int(b)) for a, b in zip(counts, stops, strict=True)]
 
+    def columns(self, photos: int, lens_of: list[int]) -> Array:
+        """Return (2P, 10): which unknowns the Jacobian's columns are, for each direction."""
+        lens = 3 * photos + 2 * np.array(lens_of)
+        i, j = 3 * self.source[:, None], 3 * self.target[:, None]
+        lens_i, lens_j = lens[self.source][:, None], lens[self.target][:, None]
+        three, two = np.arange(3), np.arange(2)
+        return np.concatenate([i + three, j + three, lens_i + two, lens_j + two], 1)
+
 
 def _optics(lenses: list[Lens]) -> Array:
     """Return the lenses, one a photo, as columns: focal_px, b, half_px, centre x, centre y."""
@@ -255,12 +263,11 @@ def _normal_equations(
     weight = np.minimum(1, huber_px / np.maximum(distance, 1e-12))
     cost = float(np.sum(np.where(weight < 1, huber_px * (2 * distance - huber_px), distance**2)))
     weighted = jacobian * weight[:, None, None]
-    for i, j, span in zip(matches.source, matches.target, matches.spans, strict=True):
-        rows, pulled = jacobian[span].reshape(-1, 10), weighted[span].reshape(-1, 10)
-        at_i, at_j = 3 * n + 2 * lens_of[i], 3 * n + 2 * lens_of[j]
-        where = np.r_[3 * i : 3 * i + 3, 3 * j : 3 * j + 3, at_i : at_i + 2, at_j : at_j + 2]
-        np.add.at(hessian, (where[:, None], where[None]), pulled.T @ rows)
-        np.add.at(gradient, where, pulled.T @ residual[span].ravel())
+    joined = np.concatenate([jacobian, residual[:, :, None]], 2)
+    blocks = np.stack([weighted[s].reshape(-1, 10).T @ joined[s].reshape(-1, 11) for s in matches.spans])
+    where = matches.columns(n, lens_of)
+    np.add.at(hessian, (where[:, :, None], where[:, None, :]), blocks[:, :, :10])
+    np.add.at(gradient, where, blocks[:, :, 10])
     for k, lens in enumerate(lenses):
         at = 3 * n + 2 * k
         cost += _add_prior(hessian, gradient, at + 1, lens.b - lens.b_prior, lens.b_sigma)

@@ -20,6 +20,7 @@ __all__ = ["Registered", "register"]
 
 CONTRADICTION = 0.02  # of the photo's diagonal: a pair so far off is a false match, not parallax
 OWN_LENS_GAIN = 0.6  # own focal lengths must lower the cost to this
+ENOUGH_MATCHES = 3000  # to look for contradictions; the cameras are then adjusted to all matches
 FLAT_FOCAL = 3.0  # scans look like turns of a camera with a lens longer than this many photo widths
 
 
@@ -52,18 +53,22 @@ def register(
     while True:
         chosen = tuple(photos[k] for k in group)
         local = _renumbered(inside, group)
-        found = _fit(chosen, local, model, huber_px)
-        errors = [float(np.median(e)) for e in found.errors]
+        few = _thinned(local)
+        found = _fit(chosen, few, model, huber_px)
+        errors = np.array([np.median(e) for e in found.errors])
         limit = CONTRADICTION * float(np.median([np.hypot(p.width, p.height) for p in chosen]))
-        if max(errors) <= limit or len(group) <= 2:
+        if errors.max() <= limit or len(group) <= 2:
             break
-        del inside[int(np.argmax(errors))]
+        false = errors > max(limit, errors.max() / 2)
+        inside = [p for p, wrong in zip(inside, false, strict=True) if not wrong]
         components = connected_groups(len(photos), inside)
         largest = next(c for c in components if set(c) <= set(group))
-        why = f"its matches contradict those of the other photos ({max(errors):.0f} px apart)"
+        why = f"its matches contradict those of the other photos ({errors.max():.0f} px apart)"
         dropped += [Unused(photos[k].name, why) for k in sorted(set(group) - set(largest))]
         group = largest
         inside = [p for p in inside if p.i in set(group)]
+    if few is not local:
+        found = _fit(chosen, local, model, huber_px)
     every = np.concatenate(found.errors)
     rms = float(np.sqrt(np.mean(every**2)))
     return Registered(chosen, tuple(found.cameras), rms, found.affine, tuple(dropped))
@@ -74,6 +79,18 @@ class _Fit:
     cameras: list[Camera]
     errors: list[Array]
     affine: bool
+
+
+def _thinned(pairs: list[Pair]) -> list[Pair]:
+    """Keep enough matches to find contradictions by; the same list where there are few."""
+    if sum(len(p.points_i) for p in pairs) <= ENOUGH_MATCHES:
+        return pairs
+    share = ENOUGH_MATCHES // len(pairs)
+    steps = [max(1, len(p.points_i) // max(share, 20)) for p in pairs]
+    return [
+        replace(p, points_i=p.points_i[::step], points_j=p.points_j[::step])
+        for p, step in zip(pairs, steps, strict=True)
+    ]
 
 
 def _renumbered(pairs: list[Pair], group: list[int]) -> list[Pair]:
