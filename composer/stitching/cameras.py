@@ -13,6 +13,9 @@ Array = NDArray[Any]
 
 __all__ = ["connected_groups", "estimate_focal", "level", "spanning_rotations"]
 
+TRIANGLE_DEG = 4.0
+DRIFT_DEG, DRIFT_SHARE = 12.0, 0.08  # a chain may drift by this, and this share of what it turned
+
 
 def connected_groups(count: int, pairs: list[Pair]) -> list[list[int]]:
     """Return the photos that belong together: connected components, largest first, members sorted."""
@@ -78,44 +81,76 @@ def estimate_focal(pairs: list[Pair], sizes: list[tuple[int, int]], promised: li
     return best
 
 
-def spanning_rotations(pairs: list[Pair], sizes: list[tuple[int, int]], focals: list[float]) -> list[Array]:
-    """Chain pairwise rotations along the maximum spanning tree (by matches), from its middle.
+def spanning_rotations(
+    pairs: list[Pair], sizes: list[tuple[int, int]], focals: list[float]
+) -> tuple[list[Array], list[bool]]:
+    """Chain pairwise rotations along a spanning tree, and judge every pair by it.
 
-    Every photo must be reachable. Returns world-to-camera rotations.
+    The tree prefers pairs that close triangles with other pairs, then pairs with many matches: what
+    repeated structure feigns seldom closes. A pair that disagrees with the chain by more than the chain
+    can have drifted is false.
+
+    Parameters
+    ----------
+    pairs : every photo must be reachable
+    sizes, focals : of each photo
+
+    Returns
+    -------
+    rotations : list of (3, 3), world to camera
+    agrees : list of bool, one a pair
     """
     n = len(sizes)
+    turns = [rotation_between(centred(p, sizes), focals[p.i], focals[p.j])[0] for p in pairs]
+    support = _closed_triangles(n, pairs, turns)
+    order = sorted(range(len(pairs)), key=lambda k: (-support[k], -len(pairs[k].points_i), k))
     group = list(range(n))
     near: list[list[tuple[int, Array]]] = [[] for _ in range(n)]
-    for pair in sorted(pairs, key=lambda p: (-len(p.points_i), p.i, p.j)):
-        if group[pair.i] == group[pair.j]:
-            continue
-        old, new = group[pair.j], group[pair.i]
-        group = [new if g == old else g for g in group]
-        turn, _ = rotation_between(centred(pair, sizes), focals[pair.i], focals[pair.j])
-        near[pair.i].append((pair.j, turn))
-        near[pair.j].append((pair.i, turn.T))
-    start = min(range(n), key=lambda k: (max(_depths(near, k)), k))
-    rotations: list[Array] = [np.eye(3)] * n
-    seen, queue = {start}, [start]
-    for k in queue:
-        for other, turn in near[k]:
-            if other not in seen:
-                seen.add(other)
-                queue.append(other)
-                rotations[other] = turn @ rotations[k]
-    return rotations
+    for k in order:
+        i, j = pairs[k].i, pairs[k].j
+        if group[i] != group[j]:
+            old, new = group[j], group[i]
+            group = [new if g == old else g for g in group]
+            near[i].append((j, turns[k]))
+            near[j].append((i, turns[k].T))
+    start = min(range(n), key=lambda k: (max(t for _, t in _walk(near, k)), k))
+    rotations = [turn for turn, _ in _walk(near, start)]
+    agrees = []
+    for pair, turn in zip(pairs, turns, strict=True):
+        chained, travelled = _walk(near, pair.i)[pair.j]
+        agrees.append(angle_deg(chained @ turn.T) <= DRIFT_DEG + DRIFT_SHARE * travelled)
+    return rotations, agrees
 
 
-def _depths(near: list[list[tuple[int, Array]]], start: int) -> list[int]:
-    """Return each node's distance from `start` in a tree."""
-    depth = {start: 0}
+def angle_deg(turn: Array) -> float:
+    """Return a rotation's angle in degrees."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(turn) - 1) / 2, -1, 1))))
+
+
+def _closed_triangles(n: int, pairs: list[Pair], turns: list[Array]) -> list[int]:
+    """Count for each pair the triangles of pairs that return to where they started."""
+    between: list[dict[int, Array]] = [{} for _ in range(n)]
+    for pair, turn in zip(pairs, turns, strict=True):
+        between[pair.i][pair.j], between[pair.j][pair.i] = turn, turn.T
+    found = []
+    for pair, turn in zip(pairs, turns, strict=True):
+        others = between[pair.i].keys() & between[pair.j].keys()
+        ways = [between[k][pair.j] @ between[pair.i][k] for k in others]
+        found.append(sum(angle_deg(way @ turn.T) < TRIANGLE_DEG for way in ways))
+    return found
+
+
+def _walk(near: list[list[tuple[int, Array]]], start: int) -> list[tuple[Array, float]]:
+    """Return for each node of a tree the rotation from `start` and the degrees turned on the way."""
+    found: dict[int, tuple[Array, float]] = {start: (np.eye(3), 0.0)}
     queue = [start]
     for k in queue:
-        for other, _ in near[k]:
-            if other not in depth:
-                depth[other] = depth[k] + 1
+        turned, travelled = found[k]
+        for other, turn in near[k]:
+            if other not in found:
+                found[other] = turn @ turned, travelled + angle_deg(turn)
                 queue.append(other)
-    return [depth.get(k, 0) for k in range(len(near))]
+    return [found[k] for k in range(len(near))]
 
 
 def level(rotations: list[Array]) -> list[Array]:

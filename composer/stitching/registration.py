@@ -59,7 +59,7 @@ def register(
         limit = CONTRADICTION * float(np.median([np.hypot(p.width, p.height) for p in chosen]))
         if errors.max() <= limit or len(group) <= 2:
             break
-        false = errors > max(limit, errors.max() / 2)
+        false = errors > max(limit, min(errors.max() / 2, 20 * limit))
         inside = [p for p, wrong in zip(inside, false, strict=True) if not wrong]
         components = connected_groups(len(photos), inside)
         largest = next(c for c in components if set(c) <= set(group))
@@ -122,18 +122,20 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     """Adjust turning cameras; photos share a lens unless lenses of their own fit far better."""
     lenses, lens_of = _shared_lenses(photos, pairs)
     sizes = [(p.width, p.height) for p in photos]
-    rotations = spanning_rotations(pairs, sizes, [lenses[k].focal_px for k in lens_of])
-    rotations, lenses = adjust(pairs, rotations, lenses, lens_of, huber_px=1e4, tolerance=1e-2)
-    rotations, lenses = adjust(pairs, rotations, lenses, lens_of, huber_px)
+    rotations, agrees = spanning_rotations(pairs, sizes, [lenses[k].focal_px for k in lens_of])
+    believed = [p for p, good in zip(pairs, agrees, strict=True) if good]
+    rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px=1e4, tolerance=1e-2)
+    rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px)
     shared = _errors(pairs, rotations, lenses, lens_of)
     own_of = list(range(len(photos)))
     own = [replace(lenses[k], b_prior=lenses[k].b, b_sigma=0.003) for k in lens_of]
-    own_rotations, own = adjust(pairs, rotations, own, own_of, huber_px)
+    own_rotations, own = adjust(believed, rotations, own, own_of, huber_px)
     freed = _errors(pairs, own_rotations, own, own_of)
     if _cost(freed, huber_px) < OWN_LENS_GAIN * _cost(shared, huber_px):
         rotations, lenses, lens_of, shared = own_rotations, own, own_of, freed
     kept = _without_outliers(pairs, shared)
-    rotations, lenses = adjust(kept, rotations, lenses, lens_of, huber_px)
+    believed = [p for p, good in zip(kept, agrees, strict=True) if good]
+    rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px)
     errors = _errors(kept, rotations, lenses, lens_of)
     return _Fit(cameras_of(rotations, lenses, lens_of), errors, False)
 

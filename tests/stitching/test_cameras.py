@@ -1,0 +1,89 @@
+"""First cameras: groups, focal length, and false pairs told by cycles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from composer.align.homography import Pair
+from composer.samples import rotation
+from composer.stitching.cameras import (
+    angle_deg,
+    connected_groups,
+    estimate_focal,
+    level,
+    spanning_rotations,
+)
+
+SIZE = (600, 400)
+FOCAL = 520.0
+CENTRE = np.array([[1, 0, 299.5], [0, 1, 199.5], [0, 0, 1.0]])
+K = CENTRE @ np.diag([FOCAL, FOCAL, 1])
+TURNS = [rotation(24 * (k % 5), 18 * (k // 5), k) for k in range(10)]
+
+
+def pair(i: int, j: int, turn: np.ndarray | None = None, count: int = 50) -> Pair:
+    """Return a pair related by the true rotation, or by a false one."""
+    between = TURNS[j] @ TURNS[i].T if turn is None else turn
+    points = np.zeros((count, 2))
+    return Pair(i, j, points, points, K @ between @ np.linalg.inv(K), count)
+
+
+def grid() -> list[Pair]:
+    near = [(i, j) for i in range(10) for j in range(i + 1, 10) if angle_deg(TURNS[i] @ TURNS[j].T) < 35]
+    return [pair(i, j) for i, j in near]
+
+
+def test_groups_are_connected_components_largest_first() -> None:
+    pairs = [pair(5, 6), pair(0, 2), pair(2, 3)]
+    assert connected_groups(8, pairs) == [[0, 2, 3], [5, 6], [1], [4], [7]]
+
+
+def test_the_focal_length_is_found_without_exif() -> None:
+    found = estimate_focal(grid(), [SIZE] * 10, [None] * 10)
+    assert found * 600 == pytest.approx(FOCAL, rel=0.06)
+
+
+@pytest.mark.parametrize(("promised", "expected"), [(540.0, 540.0), (5000.0, FOCAL)])
+def test_exif_is_believed_unless_the_photos_contradict(promised: float, expected: float) -> None:
+    found = estimate_focal(grid(), [SIZE] * 10, [promised] * 10)
+    assert found * 600 == pytest.approx(expected, rel=0.06)
+
+
+def test_false_pairs_are_told_however_many_matches_they_have() -> None:
+    lie = rotation(170, 10, 3)
+    # two false pairs that even close a triangle with a true one
+    false = [pair(0, 9, lie, 500), pair(1, 9, lie @ TURNS[0] @ TURNS[1].T, 500)]
+    pairs = [*false, *grid()]
+    rotations, agrees = spanning_rotations(pairs, [SIZE] * 10, [FOCAL] * 10)
+    assert agrees == [False, False, *[True] * len(grid())]
+    world = rotations[0].T @ TURNS[0]
+    assert max(angle_deg(r @ world @ t.T) for r, t in zip(rotations, TURNS, strict=True)) < 0.1
+
+
+def test_the_closing_pair_of_a_ring_is_kept_though_the_chain_drifts() -> None:
+    ring = [rotation(30 * k, 0, 0) for k in range(12)]
+    pairs = []
+    for k in range(12):
+        between = ring[(k + 1) % 12] @ ring[k].T
+        pairs.append(replace(pair(0, 1, between), i=k, j=(k + 1) % 12))
+    _, agrees = spanning_rotations(pairs, [SIZE] * 12, [FOCAL * 1.06] * 12)
+    assert all(agrees)
+
+
+def test_the_horizon_is_levelled() -> None:
+    tilt = rotation(0, 20, 15)
+    turned = [rotation(a, 0, 0) @ tilt for a in range(0, 150, 30)]
+    levelled = level(turned)
+    assert max(abs(r[0, 1]) for r in levelled) < 1e-6  # x axes lie in the horizontal plane
+    yaws = [np.degrees(np.arctan2(r[2, 0], r[2, 2])) for r in levelled]
+    assert yaws[0] == pytest.approx(-60, abs=1e-3)
+    assert yaws[-1] == pytest.approx(60, abs=1e-3)
+
+
+def test_photos_above_each_other_keep_their_mean_upright() -> None:
+    turned = [rotation(0, p, 0) for p in (-20, 0, 20)]
+    levelled = level(turned)
+    assert np.mean([r[1, 1] for r in levelled]) > 0.9
