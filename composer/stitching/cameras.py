@@ -13,8 +13,9 @@ Array = NDArray[Any]
 
 __all__ = ["connected_groups", "estimate_focal", "level", "spanning_rotations"]
 
-TRIANGLE_DEG = 4.0
-DRIFT_DEG, DRIFT_SHARE = 12.0, 0.08  # a chain may drift by this, and this share of what it turned
+LOUDEST = 60  # a pair has no more votes than this, however many matches
+TRIANGLE_DEG, VOTE_DEG = 4.0, 35.0
+DRIFT_DEG, DRIFT_SHARE = 12.0, 0.2  # a chain may drift by this, and this share of what it turned
 
 
 def connected_groups(count: int, pairs: list[Pair]) -> list[list[int]]:
@@ -87,8 +88,8 @@ def spanning_rotations(
     """Chain pairwise rotations along a spanning tree, and judge every pair by it.
 
     The tree prefers pairs that close triangles with other pairs, then pairs with many matches: what
-    repeated structure feigns seldom closes. A pair that disagrees with the chain by more than the chain
-    can have drifted is false.
+    repeated structure feigns seldom closes. Then the matches across each edge vote on it. A pair that
+    disagrees with the chain by more than the chain can have drifted is false.
 
     Parameters
     ----------
@@ -104,22 +105,59 @@ def spanning_rotations(
     turns = [rotation_between(centred(p, sizes), focals[p.i], focals[p.j])[0] for p in pairs]
     support = _closed_triangles(n, pairs, turns)
     order = sorted(range(len(pairs)), key=lambda k: (-support[k], -len(pairs[k].points_i), k))
-    group = list(range(n))
-    near: list[list[tuple[int, Array]]] = [[] for _ in range(n)]
+    group, tree = list(range(n)), []
     for k in order:
-        i, j = pairs[k].i, pairs[k].j
-        if group[i] != group[j]:
-            old, new = group[j], group[i]
+        if group[pairs[k].i] != group[pairs[k].j]:
+            old, new = group[pairs[k].j], group[pairs[k].i]
             group = [new if g == old else g for g in group]
-            near[i].append((j, turns[k]))
-            near[j].append((i, turns[k].T))
-    start = min(range(n), key=lambda k: (max(t for _, t in _walk(near, k)), k))
-    rotations = [turn for turn, _ in _walk(near, start)]
+            tree.append(k)
+    near = _links(n, _voted(n, tree, pairs, turns), pairs, turns)
+    start = min(range(n), key=lambda k: (max(t for _, t in _walk(near, k).values()), k))
+    walked = _walk(near, start)
     agrees = []
     for pair, turn in zip(pairs, turns, strict=True):
         chained, travelled = _walk(near, pair.i)[pair.j]
         agrees.append(angle_deg(chained @ turn.T) <= DRIFT_DEG + DRIFT_SHARE * travelled)
-    return rotations, agrees
+    return [walked[k][0] for k in range(n)], agrees
+
+
+def _voted(n: int, tree: list[int], pairs: list[Pair], turns: list[Array]) -> list[int]:
+    """Replace tree edges that most of the matches across them contradict.
+
+    Without an edge the tree falls into two parts, and every pair that joins them says how one part is
+    turned against the other. If most matches say other than the edge does, one of theirs takes its place.
+    """
+    matches = np.array([min(p.matched, LOUDEST) for p in pairs])
+    for _ in range(n):
+        changed = False
+        for at, edge in enumerate(tree):
+            near = _links(n, [k for k in tree if k != edge], pairs, turns)
+            one, other = _walk(near, pairs[edge].i), _walk(near, pairs[edge].j)
+            across, said = [], []
+            for k, (pair, turn) in enumerate(zip(pairs, turns, strict=True)):
+                if (pair.i in one) != (pair.j in one):
+                    there = turn if pair.i in one else turn.T
+                    i, j = (pair.i, pair.j) if pair.i in one else (pair.j, pair.i)
+                    across.append(k)
+                    said.append(other[j][0].T @ there @ one[i][0])
+            views = np.stack(said).reshape(-1, 9)
+            alike = (views @ views.T - 1) / 2 > np.cos(np.radians(VOTE_DEG))
+            votes = alike @ matches[across]
+            best, now = int(votes.argmax()), across.index(edge)
+            if votes[best] > votes[now] and not alike[best, now]:
+                tree[at], changed = across[best], True
+        if not changed:
+            break
+    return tree
+
+
+def _links(n: int, tree: list[int], pairs: list[Pair], turns: list[Array]) -> list[list[tuple[int, Array]]]:
+    """Return each photo's neighbours in a tree of pairs, and the rotation to them."""
+    near: list[list[tuple[int, Array]]] = [[] for _ in range(n)]
+    for k in tree:
+        near[pairs[k].i].append((pairs[k].j, turns[k]))
+        near[pairs[k].j].append((pairs[k].i, turns[k].T))
+    return near
 
 
 def angle_deg(turn: Array) -> float:
@@ -140,8 +178,8 @@ def _closed_triangles(n: int, pairs: list[Pair], turns: list[Array]) -> list[int
     return found
 
 
-def _walk(near: list[list[tuple[int, Array]]], start: int) -> list[tuple[Array, float]]:
-    """Return for each node of a tree the rotation from `start` and the degrees turned on the way."""
+def _walk(near: list[list[tuple[int, Array]]], start: int) -> dict[int, tuple[Array, float]]:
+    """Return for each node that a tree joins to `start` its rotation and the degrees turned on the way."""
     found: dict[int, tuple[Array, float]] = {start: (np.eye(3), 0.0)}
     queue = [start]
     for k in queue:
@@ -150,7 +188,7 @@ def _walk(near: list[list[tuple[int, Array]]], start: int) -> list[tuple[Array, 
             if other not in found:
                 found[other] = turn @ turned, travelled + angle_deg(turn)
                 queue.append(other)
-    return [found[k] for k in range(len(near))]
+    return found
 
 
 def level(rotations: list[Array]) -> list[Array]:
