@@ -337,3 +337,12 @@ def test_the_map_to_a_photo_inverts_the_lens(ring: composer.Stitched) -> None:
     around = 2 * np.pi * composition.scale
     assert np.abs((lon * composition.scale - x + around / 2) % around - around / 2).max() < 5e-3
     assert np.abs(lat * composition.scale - y).max() < 5e-3
+
+
+def test_the_same_view_twice_is_that_view() -> None:
+    """Two photos from one tripod say nothing of the focal length: a usual one is taken."""
+    twice = [photograph(0, seed=k).pixels for k in (1, 2)]
+    (panorama,) = composer.stitch(twice, device="cpu").panoramas
+    assert len(panorama.photos) == 2
+    assert 25 < panorama.composition.fov_deg[0] < 75
+    assert panorama.image.shape[1] == pytest.approx(480, abs=30)

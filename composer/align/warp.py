@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from composer.align.projection import photo_map
 from composer.backend import lookup, namespace, remap
+from composer.backend.parallel import over
 from composer.media.decode import store_of
 from composer.records import Composition, Context, Layer, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["seam_step", "shared_rect", "source_pixels", "warp_layer", "warp_reduced", "window_of"]
+__all__ = ["seam_step", "shared_rect", "source_pixels", "warp_all", "warp_layer", "window_of"]
 
 SEAM_CELLS = 80_000  # cells of the seam grid a photo, about
 
@@ -122,14 +123,18 @@ def seam_step(composition: Composition) -> int:
     return step
 
 
-def warp_reduced(small: Composition, k: int, context: Context, correct: bool = True) -> Tile:
-    """Warp the whole of layer k for a reduced composition.
+def warp_all(small: Composition, context: Context, stage: str, correct: bool = True) -> list[Tile]:
+    """Warp every layer, whole, for a reduced composition, telling progress as `stage`.
 
     Returns
     -------
-    Tile
-        Its `weight` is 0 at the photo's edges to 1 at its centre: the distance to the nearest edge.
+    list of Tile
+        Each `weight` is 0 at the photo's edges to 1 at its centre: the distance to the nearest edge.
     """
+    return over(context, stage, lambda k: _warp_whole(small, k, context, correct), range(len(small.layers)))
+
+
+def _warp_whole(small: Composition, k: int, context: Context, correct: bool) -> Tile:
     layer = small.layers[k]
     tile = warp_layer(small, layer, layer.rect, source_pixels(small, layer, context), correct)
     u, v, _ = photo_map(np, small, layer, layer.rect)

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from composer.align.projection import reduced
-from composer.align.warp import warp_reduced
-from composer.backend.parallel import over
+from composer.align.warp import warp_all
 from composer.blend.compose import owners
 from composer.blend.feather import feather
 from composer.blend.lowbands import low_bands
@@ -53,8 +52,7 @@ class BlendLowBands:
         if composition.seams is None or len(composition.layers) < 2:
             return composition
         small = reduced(composition, int(composition.seam_step))
-        numbers = range(len(small.layers))
-        tiles = over(context, "low bands", lambda k: warp_reduced(small, k, context), numbers)
+        tiles = warp_all(small, context, "low bands")
         halvings = max(0, self.fine_levels - round(math.log2(composition.seam_step)))
         step = composition.seam_step * 2**halvings
         sides = [

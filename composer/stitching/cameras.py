@@ -13,6 +13,7 @@ Array = NDArray[Any]
 
 __all__ = ["connected_groups", "estimate_focal", "level", "spanning_rotations"]
 
+USUAL_FOCAL = 1.0  # in longer sides: 53 degrees across
 LOUDEST = 60  # a pair has no more votes than this, however many matches
 TRIANGLE_DEG, VOTE_DEG = 4.0, 35.0
 DRIFT_DEG, DRIFT_SHARE = 12.0, 0.2  # a chain may drift by this, and this share of what it turned
@@ -69,7 +70,8 @@ def estimate_focal(pairs: list[Pair], sizes: list[tuple[int, int]], promised: li
             rotation_between(m, f * max(sizes[p.i]), f * max(sizes[p.j]))[1]
             for m, p in zip(matrices, pairs, strict=True)
         ]
-        return float(np.sum(weights * np.minimum(errors, 0.5)))
+        unusual = 0.003 * np.log(f / USUAL_FOCAL) ** 2  # decides where the photos say nothing
+        return float(np.sum(weights * (np.minimum(errors, 0.5) + unusual)))
 
     grid = np.geomspace(0.25, 8, 61)
     costs = np.array([misfit(f) for f in grid])

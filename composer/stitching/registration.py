@@ -162,7 +162,9 @@ def _without_outliers(pairs: list[Pair], errors: list[Array]) -> list[Pair]:
 def _lens(photo: Photo, start: float) -> Lens:
     longer, shorter = max(photo.width, photo.height), min(photo.width, photo.height)
     centre = ((photo.width - 1) / 2, (photo.height - 1) / 2)
-    return Lens(start * longer, shorter / 2, centre, prior_px=photo.focal_px)
+    if photo.focal_px:
+        return Lens(start * longer, shorter / 2, centre, prior_px=photo.focal_px)
+    return Lens(start * longer, shorter / 2, centre, prior_px=start * longer, prior_sigma=0.5)
 
 
 def _errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens], lens_of: list[int]) -> list[Array]:

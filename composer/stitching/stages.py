@@ -11,7 +11,7 @@ from composer.align.features import Features, find_features, to_grey8
 from composer.align.homography import Pair, find_homography
 from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
 from composer.align.projection import reduced
-from composer.align.warp import seam_step, shared_rect, warp_reduced, window_of
+from composer.align.warp import seam_step, shared_rect, warp_all, window_of
 from composer.backend.parallel import over
 from composer.errors import NothingToStitch, PhotoError
 from composer.media.decode import store_of
@@ -250,12 +250,7 @@ class CompensateExposure:
 
     def _solve(self, composition: Composition, context: Context) -> Composition:
         small = reduced(composition, 2 * seam_step(composition))
-        tiles = over(
-            context,
-            "exposure",
-            lambda k: warp_reduced(small, k, context, correct=False),
-            range(len(small.layers)),
-        )
+        tiles = warp_all(small, context, "exposure", correct=False)
         overlaps = []
         for i in range(len(tiles)):
             for j in range(i + 1, len(tiles)):
@@ -297,5 +292,5 @@ class FindSeams:
     def _find(self, composition: Composition, context: Context) -> Composition:
         step = seam_step(composition)
         small = reduced(composition, step)
-        tiles = over(context, "seams", lambda k: warp_reduced(small, k, context), range(len(small.layers)))
+        tiles = warp_all(small, context, "seams")
         return replace(composition, seam_step=step, seams=find_seams(small, tiles))
