@@ -83,11 +83,15 @@ def _reduced(
     weight = mine[np.ix_(rows, columns)].astype(np.float32)
     if not weight.any():
         return None
-    difference = np.zeros((y1 - y0, x1 - x0, composite.shape[2]), np.float32)
-    own = slice(tile.rect.y0 - y0, tile.rect.y1 - y0), slice(tile.rect.x0 - x0, tile.rect.x1 - x0)
     place = _place(small, tile)
     both = tile.valid & covered[place]
-    difference[own] = np.where(both[:, :, None], tile.image - composite[place], np.float32(0))
+    own = np.where(both[:, :, None], tile.image - composite[place], np.float32(0))
+    difference = np.zeros((y1 - y0, x1 - x0, composite.shape[2]), np.float32)
+    inner = slice(tile.rect.y0 - y0, tile.rect.y1 - y0)
+    if small.closed and tile.rect.width >= small.width:  # all around: its margins are its other end
+        difference[inner] = np.take(own, np.arange(x0, x1) - tile.rect.x0, 1, mode="wrap")
+    else:
+        difference[inner, tile.rect.x0 - x0 : tile.rect.x1 - x0] = own
     for _ in range(unit.bit_length() - 1):
         difference, weight = pyr_down(difference), pyr_down(weight)
     return x0 // unit, y0 // unit, difference, weight

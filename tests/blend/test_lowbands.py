@@ -1,0 +1,60 @@
+"""Low bands: what a deeper pyramid would add, periodic on a closed canvas."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from composer.blend.lowbands import low_bands
+from composer.blend.multiband import multiband
+from composer.records import Camera, Composition, Layer, Photo, Rect, Tile
+
+LAYER = Layer(Photo("p", None, 100, 80, 3, "uint8"), Camera(np.eye(3), 100.0))
+WIDTH, HEIGHT = 256, 64
+
+
+def canvas(count: int, closed: bool) -> Composition:
+    return Composition((LAYER,) * count, "sphere", WIDTH, HEIGHT, 100.0, (0.0, 0.0), closed=closed)
+
+
+def flat_tile(rect: Rect, value: float) -> Tile:
+    size = (rect.height, rect.width)
+    return Tile(rect, np.full((*size, 3), value, np.float32), np.ones(size, bool), np.ones(size, np.float32))
+
+
+def test_they_turn_a_shallow_pyramid_into_a_deep_one() -> None:
+    rng = np.random.default_rng(0)
+    whole = Rect(0, 0, WIDTH, HEIGHT)
+    tiles = [flat_tile(whole, v) for v in (0.4, 0.6)]
+    tiles = [
+        Tile(t.rect, t.image + rng.normal(0, 0.02, t.image.shape).astype(np.float32), t.valid, t.weight)
+        for t in tiles
+    ]
+    seams = np.zeros((HEIGHT, WIDTH), np.int16)
+    seams[:, WIDTH // 2 :] = 1
+    weighed = [Tile(t.rect, t.image, t.valid, (seams == k).astype(np.float32)) for k, t in enumerate(tiles)]
+    deep, shallow = multiband(weighed, 5), multiband(weighed, 2)
+    field = low_bands(canvas(2, False), seams, tiles, 2, 3)
+    added = np.repeat(np.repeat(field, 4, 0), 4, 1)  # blocks: coarse, but near
+    assert np.abs(shallow - deep).max() > 0.05
+    assert np.abs(shallow + added - deep).mean() < 0.1 * np.abs(shallow - deep).mean() + 0.004
+
+
+@pytest.mark.parametrize("around", [False, True])
+def test_a_closed_canvas_has_no_first_column(around: bool) -> None:
+    """Turning the scene turns the result, also with a photo (of a pole) that goes all around."""
+    half = WIDTH // 2
+    top = Rect(0, 0, WIDTH, 40) if around else Rect(16, 0, 176, 40)
+    below = Rect(0, 24, WIDTH, HEIGHT)
+    seams = np.ones((HEIGHT, WIDTH), np.int16)
+    columns = np.arange(WIDTH) if around else np.arange(16, 176)
+    seams[np.ix_(np.arange(32), columns)] = 0
+    found = low_bands(canvas(2, True), seams, [flat_tile(top, 0.4), flat_tile(below, 0.7)], 1, 3)
+    moved = top if around else Rect(16 + half, 0, 176 + half, 40)
+    turned = low_bands(
+        canvas(2, True), np.roll(seams, half, 1), [flat_tile(moved, 0.4), flat_tile(below, 0.7)], 1, 3
+    )
+    assert np.abs(found).max() > 0.02
+    assert np.allclose(np.roll(found, half // 2, 1), turned, atol=1e-5)
+    if around:
+        assert np.ptp(found, axis=1).max() < 1e-5
