@@ -34,6 +34,7 @@ from composer.records import Composition, Context, Event, Photo, Photos, Plan, U
 from composer.render import canvas_channels, output_dtype, render, render_bands
 from composer.stitching.crop import has_holes
 from composer.stitching.layout import rescaled
+from composer.stitching.stages import too_few
 
 Array = NDArray[Any]
 Source = str | Path | Array
@@ -315,9 +316,7 @@ def _photos(sources: Sequence[Source] | Source, memory: int) -> Photos:
 def _too_few(found: Photos) -> str:
     if not found.items and not found.unused:
         return "no photos given; name at least two that overlap by a third"
-    why = "; ".join(f"{u.photo}: {u.reason}" for u in found.unused)
-    left = f" ({why})" if why else ""
-    return f"fewer than two usable photos{left}; give at least two that overlap by a third"
+    return too_few(found.unused)
 
 
 def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:

@@ -346,3 +346,12 @@ def test_the_same_view_twice_is_that_view() -> None:
     assert len(panorama.photos) == 2
     assert 25 < panorama.composition.fov_deg[0] < 75
     assert panorama.image.shape[1] == pytest.approx(480, abs=30)
+
+
+def test_a_photo_outside_the_crop_is_named() -> None:
+    """A photo far above the row has no part in the rectangle."""
+    views = [photograph(y, 0, 0, 40) for y in (-52, -26, 0, 26, 52)]
+    views += [photograph(0, p, 0, 40) for p in (22, 44)]
+    result = composer.stitch([v.pixels for v in views], crop="rectangle", projection="sphere", device="cpu")
+    assert len(result.panoramas[0].photos) + len(result.unused) == 7
+    assert [u.reason for u in result.unused] == ["lies outside the cropped rectangle"]

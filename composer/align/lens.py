@@ -14,13 +14,16 @@ Array = NDArray[Any]
 __all__ = ["pixel_to_plane", "polynomial"]
 
 
-def polynomial(r: Array, distortion: tuple[float, float, float]) -> tuple[Array, Array]:
-    """Return g(r) = a r^3 + b r^2 + c r + 1 - a - b - c and its derivative."""
+Distortion = tuple[float | Array, float | Array, float | Array]
+
+
+def polynomial(r: Array, distortion: Distortion) -> tuple[Array, Array]:
+    """Return g(r) = a r^3 + b r^2 + c r + 1 - a - b - c and its derivative; a, b, c one or one a point."""
     a, b, c = distortion
     return ((a * r + b) * r + c) * r + (1 - a - b - c), (3 * a * r + 2 * b) * r + c
 
 
-def pixel_to_plane(points: Array, distortion: tuple[float, float, float], half_px: float) -> Array:
+def pixel_to_plane(points: Array, distortion: Distortion, half_px: float | Array) -> Array:
     """Undo radial distortion: (N, 2) pixels from the centre to the ideal plane, by Newton's method.
 
     Raises
@@ -34,6 +37,6 @@ def pixel_to_plane(points: Array, distortion: tuple[float, float, float], half_p
         g, slope = polynomial(r, distortion)
         fall = g + r * slope
         if (fall <= 0.05).any():
-            raise ComposerError(f"lens polynomial {distortion} folds back inside the photograph")
+            raise ComposerError("the lens polynomial folds back inside the photograph")
         r = r - (r * g - seen) / fall
     return points * np.where(seen > 1e-9, r / np.maximum(seen, 1e-9), 1)[:, None]

@@ -20,6 +20,7 @@ __all__ = [
     "layer_rect",
     "photo_directions",
     "photo_map",
+    "placed",
     "reduced",
     "widest_gap",
 ]
@@ -187,5 +188,10 @@ def reduced(composition: Composition, step: int) -> Composition:
         origin=(composition.origin[0] / step + shift, composition.origin[1] / step + shift),
         patches=(),
     )
-    placed = tuple(replace(la, rect=layer_rect(small, la)) for la in composition.layers)
-    return replace(small, layers=placed)
+    return placed(small)
+
+
+def placed(composition: Composition) -> Composition:
+    """Return a composition whose layers know their rectangles on its canvas."""
+    layers = tuple(replace(la, rect=layer_rect(composition, la)) for la in composition.layers)
+    return replace(composition, layers=layers)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.homography import Pair
+from composer.align.lens import pixel_to_plane, polynomial
 from composer.errors import ComposerError
 from composer.records import Camera
 
@@ -103,22 +104,11 @@ def _check_fold(lenses: list[Lens]) -> None:
             raise ComposerError(f"lens polynomial b = {lens.b:.3f} folds back inside the photograph")
 
 
-def _polynomial_b(r: Array, b: Array) -> tuple[Array, Array]:
-    return b * r * r + (1 - b), 2 * b * r
-
-
 def _undistort(points: Array, b: Array, half: Array) -> tuple[Array, Array]:
     """Return ideal plane points (N, 2) in pixels and their derivative by b, for one b a point."""
-    seen = np.hypot(points[:, 0], points[:, 1]) / half
-    r = seen.copy()
-    for _ in range(6):
-        g, slope = _polynomial_b(r, b)
-        fall = g + r * slope
-        if (fall <= 0.05).any():
-            raise ComposerError("lens polynomial folds back inside the photograph")
-        r = r - (r * g - seen) / fall
-    plane = points * np.where(seen > 1e-9, r / np.maximum(seen, 1e-9), 1)[:, None]
-    g, slope = _polynomial_b(r, b)
+    plane = pixel_to_plane(points, (0.0, b, 0.0), half)
+    r = np.hypot(plane[:, 0], plane[:, 1]) / half
+    g, slope = polynomial(r, (0.0, b, 0.0))
     # r_seen = r g(r; b) is fixed: dr/db = -r (r^2 - 1) / (g + r g')
     return plane, plane * (-(r**2 - 1) / (g + r * slope))[:, None]
 
@@ -141,7 +131,7 @@ def _residuals(matches: _Matches, rotations: list[Array], lenses: list[Lens]) ->
     z = np.maximum(v[:, 2], 0.05)
     u = v[:, :2] * (f_j / z)[:, None]
     r = np.hypot(u[:, 0], u[:, 1]) / half_j
-    g, slope = _polynomial_b(r, b_j)
+    g, slope = polynomial(r, (0.0, b_j, 0.0))
     residual = u * g[:, None] + np.stack([cx_j, cy_j], 1) - matches.seen
 
     # d(u g(|u|))/du = g I + g'/(r half^2) u u', and u = f v / z

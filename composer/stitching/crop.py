@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.projection import layer_rect, photo_map, reduced
+from composer.align.projection import photo_map, placed, reduced
 from composer.records import Composition
 
 Array = NDArray[Any]
@@ -59,7 +59,10 @@ def largest_full_rectangle(covered: Array) -> tuple[int, int, int, int]:
 
 
 def largest_rectangle(composition: Composition) -> Composition:
-    """Crop a composition; a closed circle keeps its whole width and loses ragged rows only."""
+    """Crop a composition; a closed circle keeps its whole width and loses ragged rows only.
+
+    Layers that lie wholly outside are left out.
+    """
     step = _step(composition)
     covered = coverage(reduced(composition, step))
     if composition.closed:
@@ -73,9 +76,8 @@ def largest_rectangle(composition: Composition) -> Composition:
         x0, x1 = _inside(x0, x1, covered.shape[1], step, composition.width)
     y0, y1 = _inside(y0, y1, covered.shape[0], step, composition.height)
     origin = (composition.origin[0] + x0, composition.origin[1] + y0)
-    cropped = replace(composition, width=x1 - x0, height=y1 - y0, origin=origin)
-    placed = tuple(replace(la, rect=layer_rect(cropped, la)) for la in cropped.layers)
-    kept = tuple(la for la in placed if la.rect.width > 0 and la.rect.height > 0)
+    cropped = placed(replace(composition, width=x1 - x0, height=y1 - y0, origin=origin))
+    kept = tuple(la for la in cropped.layers if la.rect.width > 0 and la.rect.height > 0)
     return replace(cropped, layers=kept)
 
 

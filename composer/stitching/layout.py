@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from composer.align.projection import (
     MAX_PLANE_TANGENT,
     directions_to_canvas,
-    layer_rect,
     photo_directions,
+    placed,
     widest_gap,
 )
 from composer.errors import OptionError
@@ -73,9 +73,7 @@ def fit_canvas(layers: tuple[Layer, ...], projection: Projection, rms_px: float)
         origin_x = float(low[0]) * scale + 0.5
     height = max(1, math.ceil((high[1] - low[1]) * scale))
     origin = (origin_x, float(low[1]) * scale + 0.5)
-    composition = Composition(layers, projection, width, height, scale, origin, closed=closed, rms_px=rms_px)
-    placed = tuple(replace(la, rect=layer_rect(composition, la)) for la in layers)
-    return replace(composition, layers=placed)
+    return placed(Composition(layers, projection, width, height, scale, origin, closed=closed, rms_px=rms_px))
 
 
 def _check_projection(points: Array, projection: Projection) -> None:
@@ -118,5 +116,4 @@ def rescaled(composition: Composition, width: int) -> Composition:
         seam_step=composition.seam_step * factor,
         low_bands_step=composition.low_bands_step * factor,
     )
-    placed = tuple(replace(la, rect=layer_rect(larger, la)) for la in larger.layers)
-    return replace(larger, layers=placed)
+    return placed(larger)

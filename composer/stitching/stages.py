@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
@@ -41,6 +42,7 @@ __all__ = [
     "LayOut",
     "Level",
     "MatchPhotos",
+    "too_few",
 ]
 
 
@@ -184,10 +186,16 @@ def _stranger(graph: MatchGraph, k: int) -> Unused:
     return Unused(photo.name, f"overlaps no other photo ({said})")
 
 
+def too_few(unused: Sequence[Unused]) -> str:
+    """Say that there are fewer than two photos to stitch, and what was wrong with the others."""
+    why = "; ".join(f"{u.photo}: {u.reason}" for u in unused)
+    left = f" ({why})" if why else ""
+    return f"fewer than two usable photos{left}; give at least two that overlap by a third"
+
+
 def _nothing(photos: tuple[Photo, ...], unused: list[Unused]) -> str:
     if len(photos) < 2:
-        why = "; ".join(f"{u.photo}: {u.reason}" for u in unused)
-        return f"fewer than two usable photos ({why}); give at least two that overlap by a third"
+        return too_few(unused)
     return "no two photos overlap; give photos of one scene that overlap by a third or more"
 
 
@@ -224,7 +232,16 @@ class LayOut:
     crop: Literal["none", "rectangle"] = "none"
 
     def __call__(self, scene: Scene, context: Context) -> Plan:
-        return Plan(tuple(self._lay_out(g) for g in scene.groups), scene.unused)
+        compositions = tuple(self._lay_out(g) for g in scene.groups)
+        unused = list(scene.unused)
+        for group, composition in zip(scene.groups, compositions, strict=True):
+            shown = {la.photo.name for la in composition.layers}
+            unused += [
+                Unused(p.name, "lies outside the cropped rectangle")
+                for p in group.photos
+                if p.name not in shown
+            ]
+        return Plan(compositions, tuple(unused))
 
     def _lay_out(self, group: Registered) -> Composition:
         layers = tuple(Layer(p, c) for p, c in zip(group.photos, group.cameras, strict=True))
