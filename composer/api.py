@@ -6,11 +6,11 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from composer.media.header import photo_from_array, read_photo
 from composer.media.inputs import expand
 from composer.media.metadata import Metadata, carried, read_metadata
 from composer.pipeline import Pipeline, stitching
-from composer.records import Composition, Context, Event, Photo, Photos, Plan, Unused
+from composer.records import Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
 from composer.render import canvas_channels, output_dtype, render, render_bands
 from composer.stitching.crop import has_holes
 from composer.stitching.layout import rescaled
@@ -122,10 +122,15 @@ def stitch(
     crop: str = "none",
     width: int | None = None,
     preview: int | None = None,
+    yaw: float = 0.0,
+    pitch: float | None = None,
+    roll: float = 0.0,
+    fov: float | tuple[float, float] = 0.0,
     blend: str = "multiband",
     load: str | Path | None = None,
     save: str | Path | None = None,
     pipeline: Pipeline | None = None,
+    settings: Mapping[str, str] | None = None,
     device: str = "auto",
     workers: int | None = None,
     max_memory: int | None = None,
@@ -139,12 +144,17 @@ def stitch(
     photos : paths, folders, glob patterns, or arrays (H, W[, C]) in RGB
     output : path or None
         Where to write; several panoramas are written as OUT, OUT-2, OUT-3. None keeps them in memory.
-    projection : "auto", "plane", "cylinder", "sphere" or "affine"
+    projection : "auto" or one of `records.Projection`
     crop : "none" or "rectangle"
     width : int or None
         Canvas width in pixels; None keeps the photos' resolution.
     preview : int or None
         Like `width`, and quicker: cameras are found at a lower resolution.
+    yaw, pitch, roll : float
+        Where the canvas looks, in degrees: right of the photos' middle, above the horizon (None: the
+        horizon, on a plane the photos' middle), turned clockwise.
+    fov : float or (float, float)
+        Degrees to show, across or across and down; 0 is all that was photographed.
     blend : "multiband", "feather" or "none"
     load : path or None
         Render the compositions saved in this file; no photos are given then.
@@ -152,6 +162,8 @@ def stitch(
         Save the compositions to this file.
     pipeline : Pipeline or None
         Another chain of stages; the options above that it contains are then its own.
+    settings : mapping or None
+        Options of stages by "stage.option", as text.
     device : "auto", "cpu" or "cuda"
     workers : int or None
         Threads; None uses every core. The result does not depend on it.
@@ -182,6 +194,7 @@ def stitch(
     """
     started = time.perf_counter()
     target = Path(output) if output is not None else None
+    across, down = fov if isinstance(fov, tuple) else (fov, 0.0)
     _check_options(projection, crop, width, preview, blend, workers)
     for wanted in (target, Path(save) if save else None):
         if wanted is not None:
@@ -190,8 +203,16 @@ def stitch(
         check_output(target)
     wide = preview or width
     if pipeline is None:
-        megapixels = 0.15 if preview else 0.25
-        pipeline = stitching(projection, crop, wide or 0, blend, megapixels)
+        options: dict[str, dict[str, Any]] = {
+            "find-features": {"megapixels": 0.15 if preview else 0.25},
+            "cameras": {"model": {"auto": "auto", "affine": "affine"}.get(projection, "rotation")},
+            "lay-out": {
+                "projection": projection, "crop": crop, "width": wide or 0, "yaw": yaw, "pitch": pitch,
+                "roll": roll, "fov": across, "fov_down": down,
+            },
+        }  # fmt: skip
+        pipeline = stitching(blend, options)
+    pipeline = pipeline.with_options(settings or {})
     memory = max_memory or DEFAULT_MEMORY
     watch = _Stopwatch(observe)
     context = Context(
@@ -271,7 +292,7 @@ def _check_options(
     projection: str, crop: str, width: int | None, preview: int | None, blend: str, workers: int | None
 ) -> None:
     choices = {
-        "projection": (projection, ("auto", "plane", "cylinder", "sphere", "affine")),
+        "projection": (projection, ("auto", *get_args(Projection))),
         "crop": (crop, ("none", "rectangle")),
         "blend": (blend, ("multiband", "feather", "none")),
     }

@@ -39,6 +39,9 @@ class Projection(StrEnum):
     plane = "plane"
     cylinder = "cylinder"
     sphere = "sphere"
+    mercator = "mercator"
+    stereographic = "stereographic"
+    pannini = "pannini"
     affine = "affine"
 
 
@@ -82,6 +85,12 @@ def stitch(
     crop: Annotated[Crop, typer.Option(help="Keep everything, or the largest full rectangle.")] = Crop.none,
     width: Annotated[int | None, typer.Option(help="Width in pixels; the photos' own by default.")] = None,
     preview: Annotated[int | None, typer.Option(metavar="N", help="A quick look, N pixels wide.")] = None,
+    fov: Annotated[
+        str | None, typer.Option(metavar="DEGREES", help="How much to show: 120, or 360x180.")
+    ] = None,
+    yaw: Annotated[float, typer.Option(help="Look so many degrees to the right.")] = 0.0,
+    pitch: Annotated[float | None, typer.Option(help="Look so many degrees above the horizon.")] = None,
+    roll: Annotated[float, typer.Option(help="Turn the view clockwise, in degrees.")] = 0.0,
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
     summary: Summary = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the compositions.")] = None,
@@ -101,18 +110,13 @@ def stitch(
 
     def work(observe: Callable[[Event], None]) -> Stitched:
         from composer import api
-        from composer.pipeline import stitching
 
         _check_summary(summary)
-        pipeline = None
-        if settings:
-            wide = preview or width or 0
-            pipeline = stitching(projection.value, crop.value, wide, blend.value)
-            pipeline = pipeline.with_options(_settings(settings))
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
-            preview=preview, blend=blend.value, load=load, save=save, pipeline=pipeline,
-            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
+            preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), blend=blend.value,
+            load=load, save=save, settings=_settings(settings or []), device=device.value, workers=workers,
+            max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 
     _report(_guarded(work, debug, quiet, summary), summary, save, quiet)
@@ -138,10 +142,9 @@ def run(
         from composer.pipeline import Pipeline
 
         _check_summary(summary)
-        chain = Pipeline.from_toml(pipeline).with_options(_settings(settings or []))
         return api.run(
-            chain, photos or [], output, device=device.value, workers=workers,
-            max_memory=_bytes(max_memory), observe=observe,
+            Pipeline.from_toml(pipeline), photos or [], output, settings=_settings(settings or []),
+            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 
     _report(_guarded(work, debug, quiet, summary), summary, None, quiet)
@@ -172,6 +175,20 @@ def _usage(message: str) -> None:
 
 def _bytes(megabytes: int | None) -> int | None:
     return None if megabytes is None else megabytes << 20
+
+
+def _fov(text: str | None) -> tuple[float, float]:
+    """Read degrees across, or across x down."""
+    from composer.errors import OptionError
+
+    across, _, down = (text or "0").lower().partition("x")
+    try:
+        found = float(across), float(down or 0)
+    except ValueError:
+        found = -1.0, 0.0
+    if min(found) < 0:
+        raise OptionError(f"--fov {text}: write degrees across, or across and down, as 120 or 360x180")
+    return found
 
 
 def _settings(texts: list[str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import time
 import tomllib
 import types
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -31,6 +32,8 @@ STAGES = {
     "feather": "composer.blend.stages:Feather",
     "no-blend": "composer.blend.stages:NoBlend",
 }
+
+_PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure", "seams")
 
 
 def find_stage(name: str) -> type:
@@ -148,7 +151,7 @@ class Pipeline:
         """Return the pipeline as TOML with every option written out."""
         tables = []
         for name, options in self.described():
-            lines = [f'use = "{name}"', *(f"{k} = {_toml(v)}" for k, v in options.items())]
+            lines = [f'use = "{name}"', *(f"{k} = {_toml(v)}" for k, v in options.items() if v is not None)]
             tables.append("\n".join(["[[stage]]", *lines]))
         return "\n\n".join(tables) + "\n"
 
@@ -162,7 +165,7 @@ class Pipeline:
             found.append((names.get(where, where), options))
         return found
 
-    def with_options(self, settings: dict[str, str]) -> Pipeline:
+    def with_options(self, settings: Mapping[str, str]) -> Pipeline:
         """Return the pipeline with options set from text, keys "stage.option".
 
         Raises
@@ -233,7 +236,9 @@ def _checked(option: str, value: Any, hint: Any) -> Any:
             raise PipelineError(f'{option} is "{value}"; give one of {", ".join(map(str, choices))}')
         return value
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
-        return value
+        if value is None:
+            return None
+        (hint,) = (h for h in typing.get_args(hint) if h is not type(None))  # optional, no other unions
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (hint is not bool and isinstance(value, bool)):
@@ -247,30 +252,21 @@ def _toml(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
-def stitching(
-    projection: str = "auto",
-    crop: str = "none",
-    width: int = 0,
-    blend: str = "multiband",
-    megapixels: float = 0.25,
-) -> Pipeline:
+def stitching(blend: str = "multiband", options: Mapping[str, Mapping[str, Any]] | None = None) -> Pipeline:
     """Return the pipeline that `stitch` runs.
+
+    Parameters
+    ----------
+    blend : "multiband", "feather" or "none"
+    options : mapping or None
+        By a stage's name, those of its options that are not to be the default.
 
     Raises
     ------
     PipelineError
-        An option has an unknown value.
+        An option is unknown or has a value of the wrong type.
     """
-    model = {"auto": "auto", "affine": "affine"}.get(projection, "rotation")
-    tables: list[dict[str, Any]] = [
-        {"use": "find-features", "megapixels": megapixels},
-        {"use": "match"},
-        {"use": "cameras", "model": model},
-        {"use": "level"},
-        {"use": "lay-out", "projection": projection, "crop": crop, "width": width},
-        {"use": "exposure"},
-        {"use": "seams"},
-        *([{"use": "low-bands"}] if blend == "multiband" else []),
-        {"use": {"none": "no-blend"}.get(blend, blend)},
-    ]
-    return Pipeline(tuple(_made(t, "stitch") for t in tables))
+    names = [*_PLANNING, *(["low-bands"] if blend == "multiband" else [])]
+    names.append({"none": "no-blend"}.get(blend, blend))
+    wanted = options or {}
+    return Pipeline(tuple(_made({"use": n, **wanted.get(n, {})}, "stitch") for n in names))

@@ -14,13 +14,18 @@ Points    (x, y); pixel centres have whole numbers, so a photo covers -0.5 .. wi
 Camera    x right, y down, z forward; a world direction d is seen at camera.rotation @ d.
           Hugin's angles: rotation.T = Ry(yaw) Rx(pitch) Rz(roll), all signs positive.
 Lens      Hugin's polynomial: r_src = (a r^3 + b r^2 + c r + 1 - a - b - c) r, with r measured from
-          the image centre in units of half the shorter side.
-Canvas    Pixel (X, Y) lies at (x, y) = (X + origin_x, Y + origin_y) / scale: radians on a cylinder
-          (x) or sphere (x, y), tangents on a plane.
+          the optical centre in units of half the shorter side. At angle t from its axis an ideal lens
+          shows f tan t (rectilinear), f t (equidistant) or 2 f sin(t/2) (equisolid).
+Canvas    Pixel (X, Y) lies at (x, y) = (X + origin_x, Y + origin_y) / scale. With longitude l to the
+          right and latitude t downwards:
+          sphere (l, t), cylinder (l, tan t), mercator (l, asinh tan t),
+          pannini (2 tan(l/2), tan t / cos^2(l/2)), plane (x/z, y/z),
+          stereographic 2 (x, y) / (1 + z) of a direction (x, y, z) of length 1.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +40,9 @@ __all__ = [
     "Context",
     "Event",
     "Layer",
+    "Link",
     "Locality",
+    "Optics",
     "Patch",
     "Photo",
     "Photos",
@@ -50,7 +57,8 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Projection = Literal["plane", "cylinder", "sphere", "affine"]
+Projection = Literal["plane", "cylinder", "sphere", "mercator", "stereographic", "pannini", "affine"]
+Optics = Literal["rectilinear", "equidistant", "equisolid"]
 
 
 class Rect(NamedTuple):
@@ -152,11 +160,20 @@ class Camera:
         Focal length in pixels.
     distortion : (a, b, c)
         Hugin's radial polynomial; zeros for a perfect lens.
+    offset : (x, y)
+        Optical centre less the photo's centre, in pixels (Hugin's d and e).
+    optics : str
+        How the lens draws angles: "rectilinear", or a fisheye "equidistant" or "equisolid".
+    circle_px : float or None
+        Radius about the optical centre beyond which a circular fisheye's photo is black.
     """
 
     rotation: Array
     focal_px: float
     distortion: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    offset: tuple[float, float] = (0.0, 0.0)
+    optics: Optics = "rectilinear"
+    circle_px: float | None = None
 
 
 @dataclass(frozen=True)
@@ -175,6 +192,9 @@ class Layer:
     rect : Rect
         Canvas pixels that the photo can touch. On a closed panorama x may lie outside the canvas:
         it is understood modulo the width.
+    mesh : (rows, columns, 2) float32 or None
+        What local alignment adds to positions (x, y) in the photo, in its pixels, at nodes spread evenly
+        from one edge of the photo to the other.
     """
 
     photo: Photo
@@ -182,6 +202,17 @@ class Layer:
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
     vignetting: tuple[float, float, float] = (0.0, 0.0, 0.0)
     rect: Rect = NOWHERE
+    mesh: Array | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Link:
+    """Two layers that were matched: how many points they share, and how well these agree afterwards."""
+
+    i: int
+    j: int
+    matches: int
+    rms_px: float
 
 
 @dataclass(frozen=True)
@@ -205,11 +236,11 @@ class Composition:
     ----------
     layers : tuple of Layer
     projection : str
-        "plane", "cylinder", "sphere" or "affine".
+        One of `Projection`.
     width, height : int
         Canvas size in pixels.
     scale : float
-        Canvas pixels per radian (or per unit of tangent on a plane).
+        Canvas pixels per unit of (x, y): per radian in the middle.
     origin : (float, float)
         Canvas coordinates of pixel (0, 0), in pixels.
     closed : bool
@@ -226,6 +257,8 @@ class Composition:
     patches : tuple of Patch
     rms_px : float
         Root mean square distance of matched points after adjustment, in pixels of the photos.
+    links : tuple of Link
+        The matches between layers that the cameras were adjusted to.
     """
 
     layers: tuple[Layer, ...]
@@ -242,17 +275,42 @@ class Composition:
     low_bands: Array | None = field(default=None, repr=False, compare=False)
     patches: tuple[Patch, ...] = ()
     rms_px: float = 0.0
+    links: tuple[Link, ...] = ()
 
     @property
     def fov_deg(self) -> tuple[float, float]:
-        """Horizontal and vertical field of view in degrees; (0, 0) for flat scans."""
+        """Field of view in degrees across and down the middle of the view; (0, 0) for flat scans."""
         if self.projection == "affine":
             return 0.0, 0.0
-        x = self.origin[0] / self.scale, (self.origin[0] + self.width) / self.scale
-        y = self.origin[1] / self.scale, (self.origin[1] + self.height) / self.scale
-        across = np.arctan(x) if self.projection == "plane" else np.array(x)
-        down = np.array(y) if self.projection == "sphere" else np.arctan(y)
-        return float(np.degrees(across[1] - across[0])), float(np.degrees(down[1] - down[0]))
+        found = []
+        for angle, start, size in zip(
+            _ANGLES[self.projection], self.origin, (self.width, self.height), strict=True
+        ):
+            ends = (start - 0.5) / self.scale, (start - 0.5 + size) / self.scale
+            found.append(float(np.degrees(angle(ends[1]) - angle(ends[0]))))
+        return found[0], found[1]
+
+
+def _same(x: float) -> float:
+    return x
+
+
+def _gudermannian(y: float) -> float:
+    return math.atan(math.sinh(y))
+
+
+def _twice(x: float) -> float:
+    return 2 * math.atan(x / 2)
+
+
+_ANGLES: dict[str, tuple[Callable[[float], float], Callable[[float], float]]] = {
+    "plane": (math.atan, math.atan),
+    "cylinder": (_same, math.atan),
+    "sphere": (_same, _same),
+    "mercator": (_same, _gudermannian),
+    "pannini": (_twice, math.atan),
+    "stereographic": (_twice, _twice),
+}  # longitude and latitude of canvas x and y, on the axes
 
 
 @dataclass(frozen=True)

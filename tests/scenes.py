@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.align.canvas import canvas_directions
 from composer.align.lens import pixel_to_plane
-from composer.align.projection import canvas_axes, photo_map
+from composer.align.projection import photo_map
 from composer.records import Camera, Composition, Rect
 from composer.samples import DISTORTION, View
 
@@ -52,8 +53,8 @@ def _rays(points: Array, camera: Camera, half: float) -> Array:
 def world_on_canvas(composition: Composition, views: list[View], world: Array) -> tuple[Array, Array]:
     """Return the true picture on the composition's canvas (float), and where photos cover it."""
     rect = Rect(0, 0, composition.width, composition.height)
-    rows, columns = canvas_axes(composition, rect)
-    rays = rows.T[:, None, :] * columns.T[None, :, :] @ truth_to_canvas(composition, views)
+    rays = np.stack(canvas_directions(np, composition, rect, np.eye(3)), -1)
+    rays = rays @ truth_to_canvas(composition, views)
     height, width = world.shape[:2]
     lon = np.arctan2(rays[..., 0], rays[..., 2])
     lat = np.arctan2(rays[..., 1], np.hypot(rays[..., 0], rays[..., 2]))

@@ -43,7 +43,8 @@ class TakesPlan:
 
 def test_a_pipeline_survives_toml(tmp_path: Path) -> None:
     path = tmp_path / "p.toml"
-    for options in ({}, {"blend": "feather"}, {"projection": "sphere", "crop": "rectangle", "width": 700}):
+    view = {"projection": "sphere", "crop": "rectangle", "width": 700, "yaw": 20, "pitch": -5.0}
+    for options in ({}, {"blend": "feather"}, {"options": {"lay-out": view}}):
         pipeline = stitching(**options)  # type: ignore[arg-type]
         path.write_text(pipeline.to_toml())
         assert Pipeline.from_toml(path) == pipeline

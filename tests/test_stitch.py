@@ -354,4 +354,4 @@ def test_a_photo_outside_the_crop_is_named() -> None:
     views += [photograph(0, p, 0, 40) for p in (22, 44)]
     result = composer.stitch([v.pixels for v in views], crop="rectangle", projection="sphere", device="cpu")
     assert len(result.panoramas[0].photos) + len(result.unused) == 7
-    assert [u.reason for u in result.unused] == ["lies outside the cropped rectangle"]
+    assert [u.reason for u in result.unused] == ["lies outside the picture"]

@@ -1,17 +1,19 @@
-"""The lens: Hugin's radial polynomial and its inverse."""
+"""The lens: how it draws angles, Hugin's radial polynomial, and the inverse of both."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import ComposerError
+from composer.records import Camera, Photo
 
 Array = NDArray[Any]
 
-__all__ = ["pixel_to_plane", "polynomial"]
+__all__ = ["pixel_to_plane", "polynomial", "project", "rays"]
 
 
 Distortion = tuple[float | Array, float | Array, float | Array]
@@ -40,3 +42,83 @@ def pixel_to_plane(points: Array, distortion: Distortion, half_px: float | Array
             raise ComposerError("the lens polynomial folds back inside the photograph")
         r = r - (r * g - seen) / fall
     return points * np.where(seen > 1e-9, r / np.maximum(seen, 1e-9), 1)[:, None]
+
+
+def project(xp: Any, photo: Photo, camera: Camera, directions: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+    """Return where a camera sees directions given in its own frame.
+
+    Parameters
+    ----------
+    xp : array namespace
+    photo : Photo
+    camera : Camera
+    directions : x, y, z, float32 arrays of one shape
+
+    Returns
+    -------
+    u, v : float32, photo pixels; inside : bool, whether the photo has that point.
+    A rectilinear lens takes correctly rounded operations only, so every device computes the same.
+    """
+    half = min(photo.width, photo.height) / 2
+    factor, ahead = _drawn(xp, camera, directions, half)
+    x, y = directions[0] * factor, directions[1] * factor
+    r2 = x * x + y * y
+    limit = _outermost(photo, camera, half)
+    inside = ahead & (r2 < limit * limit)
+    a, b, c = (float(k) for k in camera.distortion)
+    g = r2 * b + (1 - a - b - c)
+    if a or c:
+        r = xp.sqrt(r2)
+        g = g + r2 * r * a + r * c
+    g = g * half
+    u = x * g + ((photo.width - 1) / 2 + camera.offset[0])
+    v = y * g + ((photo.height - 1) / 2 + camera.offset[1])
+    inside = inside & (u >= -0.5) & (u <= photo.width - 0.5) & (v >= -0.5) & (v <= photo.height - 0.5)
+    return u, v, inside
+
+
+def _drawn(xp: Any, camera: Camera, directions: tuple[Any, Any, Any], half: float) -> tuple[Any, Any]:
+    """Return what takes x and y to the ideal image, in units of `half` pixels, and where it exists."""
+    x, y, z = directions
+    scale = camera.focal_px / half
+    if camera.optics == "rectilinear":
+        ahead = z > 1e-3
+        return scale / xp.where(ahead, z, xp.ones_like(z)), ahead
+    away = xp.sqrt(x * x + y * y)
+    angle = xp.atan2(away, z)
+    radius = angle if camera.optics == "equidistant" else 2 * xp.sin(angle / 2)
+    off_axis = away > 1e-6
+    straight = xp.ones_like(z) / xp.where(z > 1e-3, z, xp.ones_like(z))
+    factor = xp.where(off_axis, radius / xp.where(off_axis, away, xp.ones_like(away)), straight) * scale
+    return factor, off_axis | (z > 0)
+
+
+def _outermost(photo: Photo, camera: Camera, half: float) -> float:
+    """Return the ideal radius (in half shorter sides) beyond which nothing of the photo lies."""
+    dx, dy = camera.offset
+    corner = math.hypot(photo.width / 2 + abs(dx), photo.height / 2 + abs(dy)) * 1.001
+    limit = corner if camera.circle_px is None else min(corner, camera.circle_px)
+    widest = {"rectilinear": math.inf, "equidistant": math.pi, "equisolid": 2.0}[camera.optics]
+    if math.isfinite(widest) and limit > widest * camera.focal_px:
+        return widest * camera.focal_px / half
+    plane = pixel_to_plane(np.array([[limit, 0.0]]), camera.distortion, half)
+    return float(plane[0, 0]) / half
+
+
+def rays(points: Array, photo: Photo, camera: Camera) -> Array:
+    """Return the directions (M, 3), in the camera's frame, of those (N, 2) pixels that see one."""
+    centre = np.array([(photo.width - 1) / 2, (photo.height - 1) / 2]) + camera.offset
+    half = min(photo.width, photo.height) / 2
+    from_centre = points - centre
+    if camera.circle_px is not None:
+        from_centre = from_centre[np.hypot(*from_centre.T) <= camera.circle_px]
+    plane = pixel_to_plane(from_centre, camera.distortion, half) / camera.focal_px
+    if camera.optics == "rectilinear":
+        return np.c_[plane, np.ones(len(plane))]
+    radius = np.hypot(*plane.T)
+    if camera.optics == "equisolid":
+        plane, radius = plane[radius <= 2], radius[radius <= 2]
+    angle = radius if camera.optics == "equidistant" else 2 * np.arcsin(radius / 2)
+    plane, radius, angle = plane[angle <= np.pi], radius[angle <= np.pi], angle[angle <= np.pi]
+    factor = np.where(radius > 1e-9, np.sin(angle) / np.maximum(radius, 1e-9), 1)
+    return np.c_[plane * factor[:, None], np.cos(angle)]

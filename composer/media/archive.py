@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from composer.errors import ComposerError, PhotoError
 from composer.media.encode import replacing
 from composer.media.opening import DAMAGE, reason
-from composer.records import Camera, Composition, Layer, Patch, Photo, Plan, Rect, Unused
+from composer.records import Camera, Composition, Layer, Link, Patch, Photo, Plan, Rect, Unused
 
 Array = NDArray[Any]
 
 __all__ = ["load_plan", "save_plan"]
 
 FORMAT = "composer-compositions"
-VERSION = 1
+VERSION = 2
 _PHOTO_FIELDS = (
     "name",
     "width",
@@ -109,6 +109,9 @@ def _composition(c: Composition, number: int, path: Path, arrays: dict[str, Arra
         array = getattr(c, name)
         if array is not None:
             arrays[f"{number}/{name}.npy"] = array
+    for k, layer in enumerate(c.layers):
+        if layer.mesh is not None:
+            arrays[f"{number}/mesh-{k}.npy"] = layer.mesh
     patches = []
     for k, patch in enumerate(c.patches):
         arrays[f"{number}/patch-{k}-pixels.npy"] = patch.pixels
@@ -118,7 +121,7 @@ def _composition(c: Composition, number: int, path: Path, arrays: dict[str, Arra
         "projection": c.projection, "width": c.width, "height": c.height, "scale": c.scale,
         "origin": list(c.origin), "closed": c.closed, "white": c.white, "seam_step": c.seam_step,
         "low_bands_step": c.low_bands_step, "rms_px": c.rms_px, "patches": patches,
-        "layers": [_layer(la, path) for la in c.layers],
+        "layers": [_layer(la, path) for la in c.layers], "links": [vars(li) for li in c.links],
     }  # fmt: skip
 
 
@@ -131,9 +134,8 @@ def _layer(layer: Layer, path: Path) -> dict[str, Any]:
             **{n: getattr(photo, n) for n in _PHOTO_FIELDS},
             "path": os.path.relpath(photo.path.resolve(), path.resolve().parent),
         },
-        "rotation": layer.camera.rotation.tolist(), "focal_px": layer.camera.focal_px,
-        "distortion": list(layer.camera.distortion), "gain": list(layer.gain),
-        "vignetting": list(layer.vignetting), "rect": list(layer.rect),
+        "camera": {**vars(layer.camera), "rotation": layer.camera.rotation.tolist()},
+        "gain": list(layer.gain), "vignetting": list(layer.vignetting), "rect": list(layer.rect),
     }  # fmt: skip
 
 
@@ -148,17 +150,24 @@ def _loaded(c: dict[str, Any], number: int, path: Path, arrays: dict[str, Array]
         for k, p in enumerate(c["patches"])
     )
     return Composition(
-        tuple(_loaded_layer(la, path) for la in c["layers"]),
+        tuple(
+            _loaded_layer(la, path, arrays.get(f"{number}/mesh-{k}.npy")) for k, la in enumerate(c["layers"])
+        ),
         c["projection"], c["width"], c["height"], c["scale"], tuple(c["origin"]), c["closed"], c["white"],
         c["seam_step"], arrays.get(f"{number}/seams.npy"),
         c["low_bands_step"], arrays.get(f"{number}/low_bands.npy"), patches, c["rms_px"],
+        tuple(Link(**li) for li in c["links"]),
     )  # fmt: skip
 
 
-def _loaded_layer(la: dict[str, Any], path: Path) -> Layer:
-    camera = Camera(np.array(la["rotation"]), la["focal_px"], tuple(la["distortion"]))
+def _loaded_layer(la: dict[str, Any], path: Path, mesh: Array | None) -> Layer:
+    c = la["camera"]
+    camera = Camera(
+        np.array(c["rotation"]), c["focal_px"], tuple(c["distortion"]), tuple(c["offset"]), c["optics"],
+        c["circle_px"],
+    )  # fmt: skip
     photo = _loaded_photo(la["photo"], path)
-    return Layer(photo, camera, tuple(la["gain"]), tuple(la["vignetting"]), Rect(*la["rect"]))
+    return Layer(photo, camera, tuple(la["gain"]), tuple(la["vignetting"]), Rect(*la["rect"]), mesh)
 
 
 def _loaded_photo(p: dict[str, Any], path: Path) -> Photo:

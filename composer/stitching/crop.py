@@ -59,10 +59,7 @@ def largest_full_rectangle(covered: Array) -> tuple[int, int, int, int]:
 
 
 def largest_rectangle(composition: Composition) -> Composition:
-    """Crop a composition; a closed circle keeps its whole width and loses ragged rows only.
-
-    Layers that lie wholly outside are left out.
-    """
+    """Crop a composition; a closed circle keeps its whole width and loses ragged rows only."""
     step = _step(composition)
     covered = coverage(reduced(composition, step))
     if composition.closed:
@@ -76,9 +73,7 @@ def largest_rectangle(composition: Composition) -> Composition:
         x0, x1 = _inside(x0, x1, covered.shape[1], step, composition.width)
     y0, y1 = _inside(y0, y1, covered.shape[0], step, composition.height)
     origin = (composition.origin[0] + x0, composition.origin[1] + y0)
-    cropped = placed(replace(composition, width=x1 - x0, height=y1 - y0, origin=origin))
-    kept = tuple(la for la in cropped.layers if la.rect.width > 0 and la.rect.height > 0)
-    return replace(cropped, layers=kept)
+    return placed(replace(composition, width=x1 - x0, height=y1 - y0, origin=origin))
 
 
 def _inside(low: int, high: int, cells: int, step: int, size: int) -> tuple[int, int]:

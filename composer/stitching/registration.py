@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.homography import Pair
-from composer.records import Camera, Photo, Unused
+from composer.records import Camera, Link, Photo, Unused
 from composer.stitching.affine import adjust_affine, affine_errors
 from composer.stitching.bundle import Lens, adjust, cameras_of, pair_errors
 from composer.stitching.cameras import connected_groups, estimate_focal, spanning_rotations
@@ -33,6 +33,7 @@ class Registered:
     rms_px: float
     affine: bool = False
     dropped: tuple[Unused, ...] = ()
+    links: tuple[Link, ...] = ()
 
 
 def register(
@@ -69,9 +70,13 @@ def register(
         inside = [p for p in inside if p.i in set(group)]
     if few is not local:
         found = _fit(chosen, local, model, huber_px)
-    every = np.concatenate(found.errors)
-    rms = float(np.sqrt(np.mean(every**2)))
-    return Registered(chosen, tuple(found.cameras), rms, found.affine, tuple(dropped))
+    links = tuple(Link(p.i, p.j, len(e), _rms(e)) for p, e in zip(local, found.errors, strict=True))
+    rms = _rms(np.concatenate(found.errors))
+    return Registered(chosen, tuple(found.cameras), rms, found.affine, tuple(dropped), links)
+
+
+def _rms(errors: Array) -> float:
+    return float(np.sqrt(np.mean(errors**2)))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from composer.records import (
 from composer.stitching.cameras import connected_groups, level
 from composer.stitching.crop import largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
-from composer.stitching.layout import choose_projection, fit_canvas, rescaled
+from composer.stitching.layout import View, choose_projection, fit_canvas, rescaled, without_unseen
 from composer.stitching.registration import Registered, register
 from composer.stitching.seams import find_seams
 
@@ -222,14 +222,21 @@ class LayOut:
     """Choose projection and canvas.
 
     Options: `projection`, `width` of the canvas in pixels (0: the photos' own resolution), `crop`
-    "none" (all that was photographed) or "rectangle" (the largest full one).
+    "none" (all that was photographed) or "rectangle" (the largest full one); in degrees `yaw` to the
+    right of the photos' middle, `pitch` above the horizon, `roll` clockwise, `fov` across and
+    `fov_down` (0: all that was photographed).
     """
 
     takes: ClassVar[type] = Scene
     gives: ClassVar[type] = Plan
-    projection: Literal["auto", "plane", "cylinder", "sphere", "affine"] = "auto"
+    projection: Literal["auto", Projection] = "auto"
     width: int = 0
     crop: Literal["none", "rectangle"] = "none"
+    yaw: float = 0.0
+    pitch: float | None = None
+    roll: float = 0.0
+    fov: float = 0.0
+    fov_down: float = 0.0
 
     def __call__(self, scene: Scene, context: Context) -> Plan:
         compositions = tuple(self._lay_out(g) for g in scene.groups)
@@ -237,9 +244,7 @@ class LayOut:
         for group, composition in zip(scene.groups, compositions, strict=True):
             shown = {la.photo.name for la in composition.layers}
             unused += [
-                Unused(p.name, "lies outside the cropped rectangle")
-                for p in group.photos
-                if p.name not in shown
+                Unused(p.name, "lies outside the picture") for p in group.photos if p.name not in shown
             ]
         return Plan(compositions, tuple(unused))
 
@@ -249,9 +254,11 @@ class LayOut:
         if not group.affine:
             wanted = self.projection
             projection = choose_projection(layers) if wanted == "auto" or wanted == "affine" else wanted
-        composition = fit_canvas(layers, projection, group.rms_px)
+        view = View(self.yaw, self.pitch, self.roll, (self.fov, self.fov_down))
+        composition = replace(fit_canvas(layers, projection, view), rms_px=group.rms_px, links=group.links)
         if self.crop == "rectangle":
             composition = largest_rectangle(composition)
+        composition = without_unseen(composition)
         return rescaled(composition, self.width) if self.width else composition
 
 

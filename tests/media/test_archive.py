@@ -10,7 +10,7 @@ from composer.errors import ComposerError, OutputError, PhotoError
 from composer.media import archive
 from composer.media.archive import load_plan, save_plan
 from composer.media.header import photo_from_array, read_photo
-from composer.records import Camera, Composition, Layer, Patch, Plan, Rect, Unused
+from composer.records import Camera, Composition, Layer, Link, Patch, Plan, Rect, Unused
 from tests.media.pictures import picture
 
 
@@ -21,8 +21,9 @@ def photograph(path, seed=0):
 
 def layer(photo, k):
     turn = np.linalg.qr(np.random.default_rng(k).normal(size=(3, 3)))[0]
-    camera = Camera(turn, 1234.5678901234567 / 3, (0.1 / 3, -2e-17, 0.0))
-    return Layer(photo, camera, (1 / 3, 1.0, 0.7), (-0.1 / 7, 0.0, 1e-300), Rect(-5, 0, 40, 30))
+    camera = Camera(turn, 1234.5678901234567 / 3, (0.1 / 3, -2e-17, 0.0), (0.1, -1 / 3), "equisolid", 7 / 3)
+    mesh = np.random.default_rng(k).random((3, 4, 2), np.float32)
+    return Layer(photo, camera, (1 / 3, 1.0, 0.7), (-0.1 / 7, 0.0, 1e-300), Rect(-5, 0, 40, 30), mesh)
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def plan(tmp_path):
         tuple(layer(p, k) for k, p in enumerate(photos[:2])), "sphere", 640, 320, 2 / 3 * 100,
         (-1e3 / 7, 0.1), closed=True, white=3.7 / 3, seam_step=2.5, low_bands_step=16 / 3,
         seams=rng.integers(0, 2, (128, 256)).astype(np.int16), rms_px=0.1 + 0.2, patches=(patch, patch),
-        low_bands=rng.random((20, 40, 3), np.float32),
+        low_bands=rng.random((20, 40, 3), np.float32), links=(Link(0, 1, 25, 1 / 3),),
     )  # fmt: skip
     named = [f.name for f in fields(Composition) if f.default is not MISSING]
     assert not [n for n in named if getattr(first, n) is getattr(Composition, n, None)]  # nothing is left out
