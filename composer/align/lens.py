@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import ComposerError
-from composer.records import Camera, Photo
+from composer.records import Camera, Optics, Photo
 
 Array = NDArray[Any]
 
-__all__ = ["pixel_to_plane", "polynomial", "project", "rays"]
+__all__ = ["drawn_at", "pixel_to_plane", "polynomial", "project", "ray_of", "rays"]
 
 
 Distortion = tuple[float | Array, float | Array, float | Array]
@@ -113,12 +113,57 @@ def rays(points: Array, photo: Photo, camera: Camera) -> Array:
     if camera.circle_px is not None:
         from_centre = from_centre[np.hypot(*from_centre.T) <= camera.circle_px]
     plane = pixel_to_plane(from_centre, camera.distortion, half) / camera.focal_px
-    if camera.optics == "rectilinear":
-        return np.c_[plane, np.ones(len(plane))]
-    radius = np.hypot(*plane.T)
-    if camera.optics == "equisolid":
-        plane, radius = plane[radius <= 2], radius[radius <= 2]
-    angle = radius if camera.optics == "equidistant" else 2 * np.arcsin(radius / 2)
-    plane, radius, angle = plane[angle <= np.pi], radius[angle <= np.pi], angle[angle <= np.pi]
-    factor = np.where(radius > 1e-9, np.sin(angle) / np.maximum(radius, 1e-9), 1)
-    return np.c_[plane * factor[:, None], np.cos(angle)]
+    widest = {"rectilinear": math.inf, "equidistant": math.pi, "equisolid": 2.0}[camera.optics]
+    return ray_of(plane[np.hypot(*plane.T) <= widest], camera.optics)[0]
+
+
+def ray_of(plane: Array, optics: Optics) -> tuple[Array, Array]:
+    """Return the directions (N, 3) of points of the ideal image, in focal lengths, and their derivative.
+
+    The derivative (N, 3, 2) is by the point. Angles are t = atan r, t = r or t = 2 asin(r/2).
+    """
+    n = len(plane)
+    derivative = np.zeros((n, 3, 2))
+    derivative[:, [0, 1], [0, 1]] = 1
+    if optics == "rectilinear":
+        return np.concatenate([plane, np.ones((n, 1))], 1), derivative
+    r = np.maximum(np.hypot(plane[:, 0], plane[:, 1]), 1e-9)
+    if optics == "equidistant":
+        angle, by_r = r, np.ones(n)
+    else:
+        angle = 2 * np.arcsin(np.minimum(r / 2, 1))
+        by_r = 1 / np.sqrt(np.maximum(1 - r * r / 4, 1e-6))
+    stretch = np.sin(angle) / r
+    away = plane / r[:, None]
+    radial = np.cos(angle) * by_r - stretch
+    derivative[:, :2] = stretch[:, None, None] * np.eye(2) + radial[:, None, None] * (
+        away[:, :, None] * away[:, None, :]
+    )
+    derivative[:, 2] = -(np.sin(angle) * by_r)[:, None] * away
+    return np.concatenate([plane * stretch[:, None], np.cos(angle)[:, None]], 1), derivative
+
+
+def drawn_at(directions: Array, optics: Optics) -> tuple[Array, Array]:
+    """Return where directions (N, 3) are drawn in the ideal image, in focal lengths (N, 2); the derivative.
+
+    The derivative (N, 2, 3) is by the direction. Behind a rectilinear lens the nearest point is meant.
+    """
+    flat, z = directions[:, :2], directions[:, 2]
+    derivative = np.zeros((len(z), 2, 3))
+    if optics == "rectilinear":
+        z = np.maximum(z, 0.05)
+        drawn = flat / z[:, None]
+        derivative[:, [0, 1], [0, 1]] = 1 / z[:, None]
+        derivative[:, :, 2] = -drawn / z[:, None]
+        return drawn, derivative
+    away = np.maximum(np.hypot(flat[:, 0], flat[:, 1]), 1e-9)
+    angle, length2 = np.arctan2(away, z), away * away + z * z
+    half = 0.5 if optics == "equisolid" else 0.0
+    radius = 2 * np.sin(angle / 2) if half else angle
+    by_angle = np.cos(angle * half)
+    unit = flat / away[:, None]
+    outer = unit[:, :, None] * unit[:, None, :]
+    stretch, radial = radius / away, by_angle * z / length2
+    derivative[:, :, :2] = stretch[:, None, None] * (np.eye(2) - outer) + radial[:, None, None] * outer
+    derivative[:, :, 2] = -(by_angle * away / length2)[:, None] * unit
+    return flat * stretch[:, None], derivative

@@ -2,8 +2,9 @@
 
 The residual of a match is where photo i's point lands in photo j, less where it was seen, and the
 other way round (Brown and Lowe, IJCV 2007, sec. 4). No scene point is an unknown, so the normal
-equations have one block per pair of photographs that overlap: of the Jacobian only the 2 x 10 entries
-a match that are not zero are formed, analytically. Levenberg-Marquardt with Huber weights.
+equations have one block per pair of photographs that overlap: of the Jacobian only the entries that
+are not zero, 10 to 18 for each of a match's coordinates, are formed, analytically. Levenberg-Marquardt
+with Huber weights.
 """
 
 from __future__ import annotations
@@ -15,32 +16,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.homography import Pair
-from composer.align.lens import pixel_to_plane, polynomial
+from composer.align.lens import drawn_at, pixel_to_plane, polynomial, ray_of
 from composer.errors import ComposerError
-from composer.records import Camera
+from composer.records import Camera, Optics
 
 Array = NDArray[Any]
 
 __all__ = ["Lens", "adjust", "cameras_of", "exp_rotation", "pair_errors"]
 
 
+SHAPE_SPREAD = (0.05, 0.02, 0.02, 0.02, 0.02)  # of b, a, c, and the optical centre in `half_px`
+
+
 @dataclass(frozen=True)
 class Lens:
     """What photos of one lens setting share.
 
-    `focal_px` and `b` are the unknowns, `prior_px` and `b_prior` with their spreads (relative for
-    the focal length) what is believed beforehand, `half_px` is half the shorter side, `centre` the
-    image centre in pixels.
+    Attributes
+    ----------
+    focal_px : float
+    half_px : float
+        Half the photo's shorter side.
+    centre : (x, y)
+        The photo's centre in pixels.
+    shape : (5,)
+        Hugin's b, a, c, then the optical centre's x and y less the photo's, in units of `half_px`.
+    prior_px, prior_sigma : float
+        Focal length believed beforehand and its relative spread.
+    shape_prior, shape_sigma : (5,)
+        The same for `shape`.
+    optics : str
+        See `records.Camera`.
     """
 
     focal_px: float
     half_px: float
     centre: tuple[float, float]
-    b: float = 0.0
+    shape: tuple[float, ...] = (0.0,) * 5
     prior_px: float | None = None
     prior_sigma: float = 0.1
-    b_prior: float = 0.0
-    b_sigma: float = 0.05
+    shape_prior: tuple[float, ...] = (0.0,) * 5
+    shape_sigma: tuple[float, ...] = SHAPE_SPREAD
+    optics: Optics = "rectilinear"
+
+    @property
+    def distortion(self) -> tuple[float, float, float]:
+        """Hugin's a, b, c."""
+        b, a, c, _, _ = self.shape
+        return a, b, c
 
 
 def exp_rotation(omega: Array) -> Array:
@@ -77,18 +100,25 @@ class _Matches:
         self.of = np.repeat(np.arange(len(ends)), counts)
         self.spans = [slice(int(b - a), int(b)) for a, b in zip(counts, stops, strict=True)]
 
-    def columns(self, photos: int, lens_of: list[int]) -> Array:
-        """Return (2P, 10): which unknowns the Jacobian's columns are, for each direction."""
-        lens = 3 * photos + 2 * np.array(lens_of)
+    def columns(self, photos: int, lens_of: list[int], solved: int) -> Array:
+        """Return (2P, 6 + 2 solved): which unknowns the Jacobian's columns are, for each direction."""
+        lens = 3 * photos + solved * np.array(lens_of)
         i, j = 3 * self.source[:, None], 3 * self.target[:, None]
         lens_i, lens_j = lens[self.source][:, None], lens[self.target][:, None]
-        three, two = np.arange(3), np.arange(2)
-        return np.concatenate([i + three, j + three, lens_i + two, lens_j + two], 1)
+        three, each = np.arange(3), np.arange(solved)
+        return np.concatenate([i + three, j + three, lens_i + each, lens_j + each], 1)
 
 
-def _optics(lenses: list[Lens]) -> Array:
-    """Return the lenses, one a photo, as columns: focal_px, b, half_px, centre x, centre y."""
-    return np.array([(la.focal_px, la.b, la.half_px, *la.centre) for la in lenses]).T
+def _optics(lenses: list[Lens], of: Array) -> tuple[Array, Array, Array, Array]:
+    """Return for rows of matches their lens's focal_px, half_px (N,), (a, b, c) and centre, one a row."""
+    found = np.array([(la.focal_px, la.half_px, *la.distortion, *_centre(la)) for la in lenses])[of].T
+    return found[0], found[1], found[2:5], found[5:].T
+
+
+def _centre(lens: Lens) -> tuple[float, float]:
+    """Return the optical centre in pixels."""
+    (x, y), (_, _, _, dx, dy) = lens.centre, lens.shape
+    return x + dx * lens.half_px, y + dy * lens.half_px
 
 
 def _check_fold(lenses: list[Lens]) -> None:
@@ -99,59 +129,69 @@ def _check_fold(lenses: list[Lens]) -> None:
     ComposerError
     """
     for lens in lenses:
-        corner = 1.2 * np.hypot(*lens.centre) / lens.half_px
-        if 1 - lens.b + 3 * lens.b * corner**2 < 0.1:
-            raise ComposerError(f"lens polynomial b = {lens.b:.3f} folds back inside the photograph")
+        r = np.linspace(0.1, 1.2 * np.hypot(*lens.centre) / lens.half_px, 12)
+        g, slope = polynomial(r, lens.distortion)
+        if (g + r * slope < 0.1).any():
+            a, b, c = lens.distortion
+            raise ComposerError(f"lens polynomial {a:.3f}, {b:.3f}, {c:.3f} folds back inside the photograph")
 
 
-def _undistort(points: Array, b: Array, half: Array) -> tuple[Array, Array]:
-    """Return ideal plane points (N, 2) in pixels and their derivative by b, for one b a point."""
-    plane = pixel_to_plane(points, (0.0, b, 0.0), half)
-    r = np.hypot(plane[:, 0], plane[:, 1]) / half
-    g, slope = polynomial(r, (0.0, b, 0.0))
-    # r_seen = r g(r; b) is fixed: dr/db = -r (r^2 - 1) / (g + r g')
-    return plane, plane * (-(r**2 - 1) / (g + r * slope))[:, None]
+def _residuals(
+    matches: _Matches, rotations: list[Array], lenses: list[Lens], solved: int = 2
+) -> tuple[Array, Array]:
+    """Return where points land less where they were seen (N, 2), and the Jacobian (N, 2, 6 + 2 solved).
 
-
-def _residuals(matches: _Matches, rotations: list[Array], lenses: list[Lens]) -> tuple[Array, Array]:
-    """Return where points land less where they were seen (N, 2), and the Jacobian (N, 2, 10).
-
-    Columns: omega (3) of source and of target, log f and b of source, log f and b of target;
-    rotations are perturbed from the left, R <- exp(omega) R.
+    Columns: omega (3) of source and of target; log f and the first entries of `shape`, together
+    `solved`, of source and of target. Rotations are perturbed from the left, R <- exp(omega) R.
     """
     turns = np.stack(rotations)
     between = turns[matches.target] @ turns[matches.source].transpose(0, 2, 1)
     turn = between[matches.of]
-    optics = _optics(lenses)
-    f_i, b_i, half_i, cx_i, cy_i = optics[:, matches.source[matches.of]]
-    f_j, b_j, half_j, cx_j, cy_j = optics[:, matches.target[matches.of]]
-    plane, plane_by_b = _undistort(matches.given - np.stack([cx_i, cy_i], 1), b_i, half_i)
-    ray = np.concatenate([plane / f_i[:, None], np.ones((len(plane), 1))], 1)
+    f_i, half_i, abc_i, centre_i = _optics(lenses, matches.source[matches.of])
+    f_j, half_j, abc_j, centre_j = _optics(lenses, matches.target[matches.of])
+    plane = pixel_to_plane(matches.given - centre_i, tuple(abc_i), half_i)
+    ray, ray_by_plane = ray_of(plane / f_i[:, None], lenses[0].optics)
     v = (turn @ ray[:, :, None])[:, :, 0]
-    z = np.maximum(v[:, 2], 0.05)
-    u = v[:, :2] * (f_j / z)[:, None]
-    r = np.hypot(u[:, 0], u[:, 1]) / half_j
-    g, slope = polynomial(r, (0.0, b_j, 0.0))
-    residual = u * g[:, None] + np.stack([cx_j, cy_j], 1) - matches.seen
+    drawn, drawn_by_v = drawn_at(v, lenses[0].optics)
+    u = drawn * f_j[:, None]
+    g, slope, bend = _bend(u, abc_j, half_j)
+    residual = u * g[:, None] + centre_j - matches.seen
 
-    # d(u g(|u|))/du = g I + g'/(r half^2) u u', and u = f v / z
-    bend = slope / np.maximum(r, 1e-9) / half_j**2
-    by_plane = bend[:, None, None] * (u[:, :, None] * u[:, None, :])
-    by_plane[:, [0, 1], [0, 1]] += g[:, None]
-    by_v = np.empty((len(u), 2, 3))
-    by_v[:, :, :2] = by_plane * (f_j / z)[:, None, None]
-    by_v[:, :, 2] = -(by_plane @ (u / z[:, None])[:, :, None])[:, :, 0]
-
-    jacobian = np.empty((len(u), 2, 10))
+    jacobian = np.empty((len(u), 2, 6 + 2 * solved))
+    by_v = (bend @ drawn_by_v) * f_j[:, None, None]
     by_ray = by_v @ turn
     jacobian[:, :, 0:3] = by_ray @ _cross(ray)
     jacobian[:, :, 3:6] = -by_v @ _cross(v)
-    by_point = by_ray[:, :, :2] / f_i[:, None, None]
+    by_point = (by_ray @ ray_by_plane) / f_i[:, None, None]
+    g_i, slope_i, bend_i = _bend(plane, abc_i, half_i)
+    r = np.hypot(*plane.T) / half_i
     jacobian[:, :, 6] = -(by_point @ plane[:, :, None])[:, :, 0]
-    jacobian[:, :, 7] = (by_point @ plane_by_b[:, :, None])[:, :, 0]
-    jacobian[:, :, 8] = u * (g + r * slope)[:, None]
-    jacobian[:, :, 9] = u * (r**2 - 1)[:, None]
+    # r_seen = r g(r; a, b, c) is fixed: dr/db = -r (r^2 - 1) / (g + r g')
+    shift = -plane / (g_i + r * slope_i)[:, None]
+    by_shape = _by_shape(shift, r, -half_i[:, None, None] * np.linalg.inv(bend_i) if solved > 4 else None)
+    jacobian[:, :, 7 : 6 + solved] = by_point @ by_shape[:, :, : solved - 1]
+    r = np.hypot(*u.T) / half_j
+    jacobian[:, :, 6 + solved] = u * (g + r * slope)[:, None]
+    centre = half_j[:, None, None] * np.eye(2) if solved > 4 else None
+    jacobian[:, :, 7 + solved :] = _by_shape(u, r, centre)[:, :, : solved - 1]
     return residual, jacobian
+
+
+def _bend(plane: Array, abc: Array, half: Array) -> tuple[Array, Array, Array]:
+    """Return the polynomial g, its slope, and d(p g(|p|))/dp = g I + g'/(r half^2) p p', (N, 2, 2)."""
+    r = np.hypot(plane[:, 0], plane[:, 1]) / half
+    g, slope = polynomial(r, tuple(abc))
+    bend = slope / np.maximum(r, 1e-9) / half**2
+    by_plane = bend[:, None, None] * (plane[:, :, None] * plane[:, None, :])
+    by_plane[:, [0, 1], [0, 1]] += g[:, None]
+    return g, slope, by_plane
+
+
+def _by_shape(along: Array, r: Array, centre: Array | None) -> Array:
+    """Return derivatives (N, 2, 3 or 5) by b, a, c: `along` times r^k - 1, and by the optical centre."""
+    powers = np.stack([r**2, r**3, r], 1) - 1
+    by_polynomial = along[:, :, None] * powers[:, None, :]
+    return by_polynomial if centre is None else np.concatenate([by_polynomial, centre], 2)
 
 
 def pair_errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens]) -> list[Array]:
@@ -173,6 +213,7 @@ def adjust(
     huber_px: float,
     iterations: int = 50,
     tolerance: float = 1e-5,
+    solved: int = 2,
 ) -> tuple[list[Array], list[Lens]]:
     """Minimise the Huber-weighted reprojection error over rotations, focal lengths and distortion.
 
@@ -189,6 +230,8 @@ def adjust(
         At most so many steps.
     tolerance : float
         Stop when a step lowers the cost by a smaller share.
+    solved : int
+        How much of each lens is solved for: 2 is focal length and b, 6 a, c and the centre too.
 
     Returns
     -------
@@ -196,14 +239,14 @@ def adjust(
     """
     damping = 1e-3
     matches = _Matches(pairs)
-    cost, hessian, gradient = _normal_equations(matches, rotations, lenses, lens_of, huber_px)
+    cost, hessian, gradient = _normal_equations(matches, rotations, lenses, lens_of, huber_px, solved)
     for _ in range(iterations):
         diagonal = np.diag(hessian)
         damped = hessian + np.diag(damping * diagonal + 1e-9 * diagonal.max())
-        moved = _moved(rotations, lenses, -_solve(damped, gradient))
+        moved = _moved(rotations, lenses, -_solve(damped, gradient), solved)
         try:
             _check_fold(moved[1])
-            trial = _normal_equations(matches, *moved, lens_of, huber_px)
+            trial = _normal_equations(matches, *moved, lens_of, huber_px, solved)
         except ComposerError:
             trial = (np.inf, hessian, gradient)
         if trial[0] < cost:
@@ -229,38 +272,50 @@ def _solve(matrix: Array, vector: Array) -> Array:
     return np.asarray(spsolve(csc_matrix(matrix), vector))
 
 
-def _moved(rotations: list[Array], lenses: list[Lens], step: Array) -> tuple[list[Array], list[Lens]]:
+def _moved(
+    rotations: list[Array], lenses: list[Lens], step: Array, solved: int
+) -> tuple[list[Array], list[Lens]]:
     turns = step[: 3 * len(rotations)].reshape(-1, 3)
-    optics = step[3 * len(rotations) :].reshape(-1, 2)
+    optics = step[3 * len(rotations) :].reshape(-1, solved)
+    moves = np.pad(optics[:, 1:], ((0, 0), (0, 6 - solved)))
     turned = [exp_rotation(w) @ r for w, r in zip(turns, rotations, strict=True)]
     growth = np.exp(np.clip(optics[:, 0], -0.3, 0.3))
     moved = [
-        replace(lens, focal_px=float(lens.focal_px * g), b=float(lens.b + b))
-        for lens, g, b in zip(lenses, growth, optics[:, 1], strict=True)
+        replace(lens, focal_px=float(lens.focal_px * g), shape=tuple((lens.shape + move).tolist()))
+        for lens, g, move in zip(lenses, growth, moves, strict=True)
     ]
     return turned, moved
 
 
 def _normal_equations(
-    matches: _Matches, rotations: list[Array], lenses: list[Lens], lens_of: list[int], huber_px: float
+    matches: _Matches,
+    rotations: list[Array],
+    lenses: list[Lens],
+    lens_of: list[int],
+    huber_px: float,
+    solved: int,
 ) -> tuple[float, Array, Array]:
     """Return cost, J'WJ and J'Wr, summed pair by pair, priors on the lenses included."""
     n = len(rotations)
-    size = 3 * n + 2 * len(lenses)
+    size, wide = 3 * n + solved * len(lenses), 6 + 2 * solved
     hessian, gradient = np.zeros((size, size)), np.zeros(size)
-    residual, jacobian = _residuals(matches, rotations, [lenses[k] for k in lens_of])
+    residual, jacobian = _residuals(matches, rotations, [lenses[k] for k in lens_of], solved)
     distance = np.hypot(residual[:, 0], residual[:, 1])
     weight = np.minimum(1, huber_px / np.maximum(distance, 1e-12))
     cost = float(np.sum(np.where(weight < 1, huber_px * (2 * distance - huber_px), distance**2)))
     weighted = jacobian * weight[:, None, None]
     joined = np.concatenate([jacobian, residual[:, :, None]], 2)
-    blocks = np.stack([weighted[s].reshape(-1, 10).T @ joined[s].reshape(-1, 11) for s in matches.spans])
-    where = matches.columns(n, lens_of)
-    np.add.at(hessian, (where[:, :, None], where[:, None, :]), blocks[:, :, :10])
-    np.add.at(gradient, where, blocks[:, :, 10])
+    blocks = np.stack(
+        [weighted[s].reshape(-1, wide).T @ joined[s].reshape(-1, wide + 1) for s in matches.spans]
+    )
+    where = matches.columns(n, lens_of, solved)
+    np.add.at(hessian, (where[:, :, None], where[:, None, :]), blocks[:, :, :wide])
+    np.add.at(gradient, where, blocks[:, :, wide])
     for k, lens in enumerate(lenses):
-        at = 3 * n + 2 * k
-        cost += _add_prior(hessian, gradient, at + 1, lens.b - lens.b_prior, lens.b_sigma)
+        at = 3 * n + solved * k
+        for m in range(solved - 1):
+            off = lens.shape[m] - lens.shape_prior[m]
+            cost += _add_prior(hessian, gradient, at + 1 + m, off, lens.shape_sigma[m])
         if lens.prior_px:
             off = float(np.log(lens.focal_px / lens.prior_px))
             cost += _add_prior(hessian, gradient, at, off, lens.prior_sigma)
@@ -278,6 +333,12 @@ def _add_prior(hessian: Array, gradient: Array, at: int, off: float, sigma: floa
 def cameras_of(rotations: list[Array], lenses: list[Lens], lens_of: list[int]) -> list[Camera]:
     """Return the adjusted cameras as records."""
     return [
-        Camera(r, lenses[k].focal_px, (0.0, lenses[k].b, 0.0))
+        Camera(
+            r,
+            lenses[k].focal_px,
+            lenses[k].distortion,
+            (lenses[k].shape[3] * lenses[k].half_px, lenses[k].shape[4] * lenses[k].half_px),
+            lenses[k].optics,
+        )
         for r, k in zip(rotations, lens_of, strict=True)
     ]

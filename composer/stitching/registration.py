@@ -20,6 +20,7 @@ __all__ = ["Registered", "register"]
 
 CONTRADICTION = 0.02  # of the photo's diagonal: a pair so far off is a false match, not parallax
 OWN_LENS_GAIN = 0.6  # own focal lengths must lower the cost to this
+WHOLE_LENS_GAIN, WHOLE_LENS_PHOTOS = 0.8, 5  # a, c and the optical centre must lower it to this
 ENOUGH_MATCHES = 3000  # to look for contradictions; the cameras are then adjusted to all matches
 FLAT_FOCAL = 3.0  # scans look like turns of a camera with a lens longer than this many photo widths
 
@@ -133,7 +134,7 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px)
     shared = _errors(pairs, rotations, lenses, lens_of)
     own_of = list(range(len(photos)))
-    own = [replace(lenses[k], b_prior=lenses[k].b, b_sigma=0.003) for k in lens_of]
+    own = [replace(lenses[k], shape_prior=lenses[k].shape, shape_sigma=(0.003,) * 5) for k in lens_of]
     own_rotations, own = adjust(believed, rotations, own, own_of, huber_px)
     freed = _errors(pairs, own_rotations, own, own_of)
     if _cost(freed, huber_px) < OWN_LENS_GAIN * _cost(shared, huber_px):
@@ -142,6 +143,11 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     believed = [p for p, good in zip(kept, agrees, strict=True) if good]
     rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px)
     errors = _errors(kept, rotations, lenses, lens_of)
+    if len(photos) >= WHOLE_LENS_PHOTOS:
+        turned, whole = adjust(believed, rotations, lenses, lens_of, huber_px, solved=6)
+        better = _errors(kept, turned, whole, lens_of)
+        if _cost(better, huber_px) < WHOLE_LENS_GAIN * _cost(errors, huber_px):
+            rotations, lenses, errors = turned, whole, better
     return _Fit(cameras_of(rotations, lenses, lens_of), errors, False)
 
 

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from composer.align.homography import Pair
+from composer.align.lens import project
+from composer.records import Optics, Photo
 from composer.samples import rotation
-from composer.stitching.bundle import Lens, _Matches, _residuals, adjust, exp_rotation, pair_errors
+from composer.stitching.bundle import (
+    Lens,
+    _Matches,
+    _residuals,
+    adjust,
+    cameras_of,
+    exp_rotation,
+    pair_errors,
+)
 
-LENS = Lens(focal_px=520.0, half_px=200.0, centre=(299.5, 199.5), b=-0.02)
+LENS = Lens(focal_px=520.0, half_px=200.0, centre=(299.5, 199.5), shape=(-0.02, 0.0, 0.0, 0.0, 0.0))
 ANGLES = [(0, 0, 0), (25, 3, 2), (50, -4, -1), (24, 20, 3)]
 
 
@@ -23,12 +34,10 @@ def seen_pairs(turns: list[NDArray[np.float64]], lenses: list[Lens], noise: floa
     rays /= np.linalg.norm(rays, axis=1, keepdims=True)
     spots = []
     for turn, lens in zip(turns, lenses, strict=True):
-        v = rays @ turn.T
-        u = v[:, :2] / np.maximum(v[:, 2:], 1e-3) * lens.focal_px
-        r2 = (u**2).sum(1, keepdims=True) / lens.half_px**2
-        spots.append(
-            (u * (lens.b * r2 + 1 - lens.b) + lens.centre, (v[:, 2] > 0.3) & (np.abs(u) < [295, 195]).all(1))
-        )
+        photo = Photo("", None, 600, 400, 3, "uint8")
+        camera = cameras_of([turn], [lens], [0])[0]
+        u, v, inside = project(np, photo, camera, tuple((rays @ turn.T).T))
+        spots.append((np.stack([u, v], 1), inside))
     pairs = []
     for i in range(len(turns)):
         for j in range(i + 1, len(turns)):
@@ -40,11 +49,13 @@ def seen_pairs(turns: list[NDArray[np.float64]], lenses: list[Lens], noise: floa
     return pairs
 
 
-def test_the_jacobian_is_the_derivative() -> None:
+@pytest.mark.parametrize("optics", get_args(Optics))
+def test_the_jacobian_is_the_derivative(optics: Optics) -> None:
     turns = [rotation(*a) for a in ANGLES]
-    lenses = [replace(LENS, focal_px=520 + 5 * k, b=-0.02 + 0.004 * k) for k in range(4)]
+    shapes = [(-0.02 + 0.004 * k, 0.004 * k, 0.01 - 0.003 * k, 0.01 * k, -0.02) for k in range(4)]
+    lenses = [replace(LENS, focal_px=520 + 5 * k, shape=shapes[k], optics=optics) for k in range(4)]
     matches = _Matches(seen_pairs(turns, lenses, noise=1.0))
-    _, jacobian = _residuals(matches, turns, lenses)
+    _, jacobian = _residuals(matches, turns, lenses, 6)
     step = 1e-6
 
     def moved(photo: int, column: int, sign: float) -> NDArray[np.float64]:
@@ -54,17 +65,38 @@ def test_the_jacobian_is_the_derivative() -> None:
         elif column == 3:
             le[photo] = replace(le[photo], focal_px=le[photo].focal_px * np.exp(sign * step))
         else:
-            le[photo] = replace(le[photo], b=le[photo].b + sign * step)
+            shape = np.array(le[photo].shape) + sign * step * np.eye(5)[column - 4]
+            le[photo] = replace(le[photo], shape=tuple(shape))
         return _residuals(matches, t, le)[0]
 
     for photo in range(4):
-        for column in range(5):
+        for column in range(9):
             numeric = (moved(photo, column, 1) - moved(photo, column, -1)) / (2 * step)
             analytic = np.zeros_like(numeric)
-            for ends, at in ((matches.source, [0, 1, 2, 6, 7]), (matches.target, [3, 4, 5, 8, 9])):
+            source, target = [0, 1, 2, *range(6, 12)], [3, 4, 5, *range(12, 18)]
+            for ends, at in ((matches.source, source), (matches.target, target)):
                 mine = (ends == photo)[matches.of]
                 analytic[mine] += jacobian[mine][:, :, at[column]]
             assert np.abs(numeric - analytic).max() < 1e-3 * max(1, np.abs(numeric).max())
+
+
+def test_few_unknowns_are_the_first_of_many() -> None:
+    turns = [rotation(*a) for a in ANGLES]
+    matches = _Matches(seen_pairs(turns, [LENS] * 4, noise=1.0))
+    all_of = _residuals(matches, turns, [LENS] * 4, 6)[1]
+    few = _residuals(matches, turns, [LENS] * 4, 2)[1]
+    np.testing.assert_allclose(few, all_of[:, :, [*range(8), 12, 13]], rtol=1e-9)
+
+
+@pytest.mark.parametrize("optics", ["rectilinear", "equisolid"])
+def test_a_whole_lens_comes_back(optics: Optics) -> None:
+    turns = [rotation(*a) for a in ANGLES] + [rotation(20, -15, 80), rotation(30, 5, 170)]
+    true = replace(LENS, shape=(-0.03, 0.01, 0.015, 0.02, -0.03), optics=optics)
+    pairs = seen_pairs(turns, [true] * 6)
+    start = [replace(LENS, focal_px=540.0, optics=optics)]
+    found, lenses = adjust(pairs, turns, start, [0] * 6, 2.0, 200, 1e-12, solved=6)
+    assert max(e.max() for e in pair_errors(pairs, found, lenses * 6)) < 0.3
+    assert lenses[0].shape[3:] == pytest.approx((0.02, -0.03), abs=5e-3)
 
 
 def test_cameras_come_back_from_a_bad_start() -> None:
@@ -72,10 +104,12 @@ def test_cameras_come_back_from_a_bad_start() -> None:
     pairs = seen_pairs(turns, [LENS] * 4)
     rng = np.random.default_rng(0)
     start = [exp_rotation(rng.normal(0, 0.05, 3)) @ t for t in turns]
-    found, lenses = adjust(pairs, start, [replace(LENS, focal_px=600.0, b=0.0)], [0] * 4, 1e4, 100, 1e-12)
+    found, lenses = adjust(
+        pairs, start, [replace(LENS, focal_px=600.0, shape=(0.0,) * 5)], [0] * 4, 1e4, 100, 1e-12
+    )
     found, lenses = adjust(pairs, found, lenses, [0] * 4, 2.0, 100, 1e-12)
     assert lenses[0].focal_px == pytest.approx(520, rel=2e-3)
-    assert lenses[0].b == pytest.approx(-0.02, abs=2e-3)
+    assert lenses[0].shape[0] == pytest.approx(-0.02, abs=2e-3)
     assert max(e.max() for e in pair_errors(pairs, found, lenses * 4)) < 0.1
 
 
