@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend import resolve_device
+from composer.cube import with_face, write_faces
 from composer.errors import (
     ImageTooLarge,
     NothingToStitch,
@@ -34,7 +35,7 @@ from composer.records import Composition, Context, Event, Photo, Photos, Plan, P
 from composer.render import canvas_channels, output_dtype, render, render_bands
 from composer.stitching.crop import has_holes
 from composer.stitching.layout import rescaled
-from composer.stitching.stages import too_few
+from composer.stitching.stages import LayOut, too_few
 
 Array = NDArray[Any]
 Source = str | Path | Array
@@ -129,6 +130,8 @@ def stitch(
     blend: str = "multiband",
     load: str | Path | None = None,
     save: str | Path | None = None,
+    cube: str | Path | None = None,
+    patches: Mapping[str, str | Path] | None = None,
     pipeline: Pipeline | None = None,
     settings: Mapping[str, str] | None = None,
     device: str = "auto",
@@ -157,9 +160,14 @@ def stitch(
         Degrees to show, across or across and down; 0 is all that was photographed.
     blend : "multiband", "feather" or "none"
     load : path or None
-        Render the compositions saved in this file; no photos are given then.
+        Render the compositions saved in this file; no photos are given then. Another projection, view or
+        crop lays them out anew, without solving for anything again.
     save : path or None
         Save the compositions to this file.
+    cube : path or None
+        A folder for the six faces of the cube around the panorama, to be retouched.
+    patches : mapping or None
+        Retouched faces ("front", "right", "back", "left", "up", "down") and their files, to be put back.
     pipeline : Pipeline or None
         Another chain of stages; the options above that it contains are then its own.
     settings : mapping or None
@@ -196,9 +204,9 @@ def stitch(
     target = Path(output) if output is not None else None
     across, down = fov if isinstance(fov, tuple) else (fov, 0.0)
     _check_options(projection, crop, width, preview, blend, workers)
-    for wanted in (target, Path(save) if save else None):
+    for wanted in (target, save, cube):
         if wanted is not None:
-            check_folder(wanted)
+            check_folder(Path(wanted))
     if target is not None:
         check_output(target)
     wide = preview or width
@@ -225,7 +233,10 @@ def stitch(
     with _one_thread_each():
         if load is not None:
             plan = load_plan(Path(load))
-            if wide:
+            lay_out = next(s for s in pipeline.stages if isinstance(s, LayOut))
+            if replace(lay_out, width=0) != LayOut():
+                plan = replace(plan, compositions=tuple(lay_out.again(c) for c in plan.compositions))
+            elif wide:
                 plan = replace(plan, compositions=tuple(rescaled(c, wide) for c in plan.compositions))
             used = tuple(la.photo for c in plan.compositions for la in c.layers)
             context = replace(context, photos=PhotoStore.for_photos(used, memory))
@@ -236,9 +247,14 @@ def stitch(
             context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
             watch(Event("read headers", 1.0, time.perf_counter() - started))
             plan = pipeline.plan(found, context)
+        for face, file in (patches or {}).items():
+            (only,) = _single(plan, "a retouched face")
+            plan = replace(plan, compositions=(with_face(only, face, Path(file), pipeline.blend, context),))
         if save is not None:
             save_plan(Path(save), plan)
         outputs = _output_names(target, plan)
+        if cube is not None:
+            write_faces(*_single(plan, "--cube"), Path(cube), pipeline.blend, context)
         made = tuple(_made(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True))
     return Stitched(made, plan.unused, tuple(watch.stages.items()), _peak_mb())
 
@@ -338,6 +354,15 @@ def _too_few(found: Photos) -> str:
     if not found.items and not found.unused:
         return "no photos given; name at least two that overlap by a third"
     return too_few(found.unused)
+
+
+def _single(plan: Plan, what: str) -> tuple[Composition]:
+    """Return the only panorama."""
+    if len(plan.compositions) != 1:
+        raise OptionError(
+            f"there are {len(plan.compositions)} panoramas; {what} needs one, stitch them apart"
+        )
+    return (plan.compositions[0],)
 
 
 def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:

@@ -97,6 +97,12 @@ def stitch(
     load: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Render saved compositions; give no photos.")
     ] = None,
+    cube: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write the faces of the cube around the panorama.")
+    ] = None,
+    patch: Annotated[
+        list[str] | None, typer.Option(metavar="FACE=FILE", help="Put a retouched face of the cube back.")
+    ] = None,
     settings: Set = None,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
@@ -115,7 +121,8 @@ def stitch(
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), blend=blend.value,
-            load=load, save=save, settings=_settings(settings or []), device=device.value, workers=workers,
+            load=load, save=save, cube=cube, patches=_patches(patch or []),
+            settings=_settings(settings or []), device=device.value, workers=workers,
             max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 
@@ -189,6 +196,16 @@ def _fov(text: str | None) -> tuple[float, float]:
     if min(found) < 0:
         raise OptionError(f"--fov {text}: write degrees across, or across and down, as 120 or 360x180")
     return found
+
+
+def _patches(texts: list[str]) -> dict[str, str]:
+    from composer.errors import OptionError
+
+    pairs = [text.partition("=") for text in texts]
+    for face, equals, file in pairs:
+        if not equals or not file:
+            raise OptionError(f"--patch {face}: write FACE=FILE, such as down=down.png")
+    return {face: file for face, _, file in pairs}
 
 
 def _settings(texts: list[str]) -> dict[str, str]:

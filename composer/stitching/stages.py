@@ -32,6 +32,7 @@ from composer.stitching.crop import largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.layout import View, choose_projection, fit_canvas, rescaled, without_unseen
 from composer.stitching.registration import Registered, register
+from composer.stitching.relayout import carried_over
 from composer.stitching.seams import find_seams
 
 __all__ = [
@@ -250,15 +251,23 @@ class LayOut:
 
     def _lay_out(self, group: Registered) -> Composition:
         layers = tuple(Layer(p, c) for p, c in zip(group.photos, group.cameras, strict=True))
+        canvas = self._canvas(layers, group.affine)
+        return without_unseen(replace(canvas, rms_px=group.rms_px, links=group.links))
+
+    def again(self, composition: Composition) -> Composition:
+        """Lay a finished composition out anew; what was solved for it is carried over."""
+        flat = composition.projection == "affine"
+        return carried_over(composition, self._canvas(composition.layers, flat))
+
+    def _canvas(self, layers: tuple[Layer, ...], flat: bool) -> Composition:
         projection: Projection = "affine"
-        if not group.affine:
+        if not flat:
             wanted = self.projection
             projection = choose_projection(layers) if wanted == "auto" or wanted == "affine" else wanted
         view = View(self.yaw, self.pitch, self.roll, (self.fov, self.fov_down))
-        composition = replace(fit_canvas(layers, projection, view), rms_px=group.rms_px, links=group.links)
+        composition = fit_canvas(layers, projection, view)
         if self.crop == "rectangle":
             composition = largest_rectangle(composition)
-        composition = without_unseen(composition)
         return rescaled(composition, self.width) if self.width else composition
 
 
