@@ -127,6 +127,7 @@ def stitch(
     pitch: float | None = None,
     roll: float = 0.0,
     fov: float | tuple[float, float] = 0.0,
+    anchor: str = "",
     blend: str = "multiband",
     load: str | Path | None = None,
     save: str | Path | None = None,
@@ -158,6 +159,8 @@ def stitch(
         horizon, on a plane the photos' middle), turned clockwise.
     fov : float or (float, float)
         Degrees to show, across or across and down; 0 is all that was photographed.
+    anchor : str
+        Name or stem of the photo that keeps its exposure and white balance; "" keeps the median exposure.
     blend : "multiband", "feather" or "none"
     load : path or None
         Render the compositions saved in this file; no photos are given then. Another projection, view or
@@ -218,6 +221,7 @@ def stitch(
                 "projection": projection, "crop": crop, "width": wide or 0, "yaw": yaw, "pitch": pitch,
                 "roll": roll, "fov": across, "fov_down": down,
             },
+            "exposure": {"anchor": anchor},
         }  # fmt: skip
         pipeline = stitching(blend, options)
     pipeline = pipeline.with_options(settings or {})

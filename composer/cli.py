@@ -91,6 +91,9 @@ def stitch(
     yaw: Annotated[float, typer.Option(help="Look so many degrees to the right.")] = 0.0,
     pitch: Annotated[float | None, typer.Option(help="Look so many degrees above the horizon.")] = None,
     roll: Annotated[float, typer.Option(help="Turn the view clockwise, in degrees.")] = 0.0,
+    anchor: Annotated[
+        str, typer.Option(metavar="PHOTO", help="Keep this photo's exposure and white balance.")
+    ] = "",
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
     summary: Summary = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the compositions.")] = None,
@@ -120,8 +123,8 @@ def stitch(
         _check_summary(summary)
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
-            preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), blend=blend.value,
-            load=load, save=save, cube=cube, patches=_patches(patch or []),
+            preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), anchor=anchor,
+            blend=blend.value, load=load, save=save, cube=cube, patches=_patches(patch or []),
             settings=_settings(settings or []), device=device.value, workers=workers,
             max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip

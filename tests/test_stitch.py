@@ -85,6 +85,17 @@ def test_three_photos_make_a_plane_or_cylinder_with_gains() -> None:
     assert (gains[0] / gains[2]) ** (1 / 2.2) == pytest.approx(1.15 / 0.9, rel=0.05)
 
 
+def test_the_anchor_keeps_its_exposure(tmp_path: Path) -> None:
+    for k, pixels in enumerate(room()):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    result = composer.stitch(tmp_path, anchor="2", device="cpu")
+    gains = [la.gain for la in result.panoramas[0].composition.layers]
+    assert gains[2] == (1.0, 1.0, 1.0)
+    assert gains[0][1] > gains[1][1] > 1.01
+    with pytest.raises(OptionError, match="no such photo"):
+        composer.stitch(tmp_path, anchor="7", device="cpu")
+
+
 def test_a_real_pair_with_parallax() -> None:
     result = composer.stitch(motorcycle(), device="cpu")
     assert [len(p.photos) for p in result.panoramas] == [2]

@@ -62,7 +62,9 @@ def _radius2(composition: Composition, layer: Layer, rect: Rect) -> Array:
     return np.asarray(squared)
 
 
-def solve_exposure(overlaps: list[Overlap], count: int) -> tuple[Array, tuple[float, float, float]]:
+def solve_exposure(
+    overlaps: list[Overlap], count: int, anchor: int | None = None
+) -> tuple[Array, tuple[float, float, float]]:
     """Solve for gains and vignetting.
 
     Parameters
@@ -70,10 +72,12 @@ def solve_exposure(overlaps: list[Overlap], count: int) -> tuple[Array, tuple[fl
     overlaps : list of Overlap
     count : int
         Number of layers.
+    anchor : int or None
+        The layer that keeps its exposure and white balance; None keeps the median exposure.
 
     Returns
     -------
-    gains (count, 3) : factors in linear light that bring every layer to the median one's exposure.
+    gains (count, 3) : factors in linear light that bring every layer to the anchor's exposure.
     vignetting (3,) : v1, v2, v3 of the logarithm of the fall-off.
     """
     if not overlaps:
@@ -82,7 +86,7 @@ def solve_exposure(overlaps: list[Overlap], count: int) -> tuple[Array, tuple[fl
     logs = np.repeat(grey[:, None], 3, 1)
     for c in range(3):
         logs[:, c], _ = _solve(overlaps, count, _channel(c), fall_off, grey)
-    logs -= np.median(logs.mean(1))
+    logs -= np.median(logs.mean(1)) if anchor is None else logs[anchor]
     v1, v2, v3 = (float(k) for k in fall_off)
     return np.exp(-logs), (v1, v2, v3)
 

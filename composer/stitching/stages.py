@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from composer.align.matching import candidate_pairs, distinct_places, match_desc
 from composer.align.projection import reduced
 from composer.align.warp import seam_step, shared_rect, warp_all, window_of
 from composer.backend.parallel import over
-from composer.errors import NothingToStitch, PhotoError
+from composer.errors import NothingToStitch, OptionError, PhotoError
 from composer.media.decode import store_of
 from composer.records import (
     Composition,
@@ -273,12 +274,19 @@ class LayOut:
 
 @dataclass(frozen=True)
 class CompensateExposure:
-    """Solve for each photo's gain and the lens's vignetting over the overlaps."""
+    """Solve for each photo's gain and the lens's vignetting over the overlaps.
+
+    Options: `anchor`, the name or stem of the photo that keeps its exposure and white balance; the
+    others are brought to it. Without one the median exposure is kept.
+    """
 
     takes: ClassVar[type] = Plan
     gives: ClassVar[type] = Plan
+    anchor: str = ""
 
     def __call__(self, plan: Plan, context: Context) -> Plan:
+        if self.anchor and not any(self._anchor(c) is not None for c in plan.compositions):
+            raise OptionError(f"anchor {self.anchor}: no such photo in a panorama; give one by its file name")
         return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
 
     def _solve(self, composition: Composition, context: Context) -> Composition:
@@ -290,13 +298,21 @@ class CompensateExposure:
                 found = _overlap(small, tiles, i, j)
                 if found is not None:
                     overlaps.append(found)
-        gains, fall_off = solve_exposure(overlaps, len(tiles))
+        gains, fall_off = solve_exposure(overlaps, len(tiles), self._anchor(composition))
         layers = tuple(
             replace(la, gain=(float(g[0]), float(g[1]), float(g[2])), vignetting=fall_off)
             for la, g in zip(composition.layers, gains, strict=True)
         )
         white = white_level(tiles, gains) if _integers(composition) else 1.0
         return replace(composition, layers=layers, white=white)
+
+    def _anchor(self, composition: Composition) -> int | None:
+        """Return the index of the layer whose photo is the anchor."""
+        for k, layer in enumerate(composition.layers):
+            names = {layer.photo.name, Path(layer.photo.name).name, Path(layer.photo.name).stem}
+            if self.anchor and self.anchor in names:
+                return k
+        return None
 
 
 def _integers(composition: Composition) -> bool:
