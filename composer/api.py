@@ -29,6 +29,7 @@ from composer.media.decode import PhotoStore
 from composer.media.encode import check_folder, check_output, write_bands
 from composer.media.header import photo_from_array, read_photo
 from composer.media.inputs import expand
+from composer.media.lens import LENSES, with_lens
 from composer.media.metadata import Metadata, carried, read_metadata
 from composer.pipeline import Pipeline, stitching
 from composer.records import Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
@@ -127,6 +128,8 @@ def stitch(
     pitch: float | None = None,
     roll: float = 0.0,
     fov: float | tuple[float, float] = 0.0,
+    lens: str = "rectilinear",
+    lens_fov: float = 0.0,
     anchor: str = "",
     blend: str = "multiband",
     load: str | Path | None = None,
@@ -159,6 +162,11 @@ def stitch(
         horizon, on a plane the photos' middle), turned clockwise.
     fov : float or (float, float)
         Degrees to show, across or across and down; 0 is all that was photographed.
+    lens : "rectilinear", "equidistant", "equisolid", "circular" or "lensfun"
+        How the photos' lens draws: straight, a fisheye of either kind, one whose picture is a circle, or
+        as its profile in the lensfun database says.
+    lens_fov : float
+        Degrees that a photo's longer side (or the circle) shows; 0 where EXIF says or matches can tell.
     anchor : str
         Name or stem of the photo that keeps its exposure and white balance; "" keeps the median exposure.
     blend : "multiband", "feather" or "none"
@@ -206,7 +214,7 @@ def stitch(
     started = time.perf_counter()
     target = Path(output) if output is not None else None
     across, down = fov if isinstance(fov, tuple) else (fov, 0.0)
-    _check_options(projection, crop, width, preview, blend, workers)
+    _check_options(projection, crop, width, preview, blend, workers, lens)
     for wanted in (target, save, cube):
         if wanted is not None:
             check_folder(Path(wanted))
@@ -246,6 +254,8 @@ def stitch(
             context = replace(context, photos=PhotoStore.for_photos(used, memory))
         else:
             found = _photos(photos, memory)
+            if lens != "rectilinear" or lens_fov:
+                found = replace(found, items=tuple(with_lens(p, lens, lens_fov) for p in found.items))
             if len(found.items) < 2:
                 raise NothingToStitch(_too_few(found), found.unused)
             context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
@@ -309,12 +319,19 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _check_options(
-    projection: str, crop: str, width: int | None, preview: int | None, blend: str, workers: int | None
+    projection: str,
+    crop: str,
+    width: int | None,
+    preview: int | None,
+    blend: str,
+    workers: int | None,
+    lens: str,
 ) -> None:
     choices = {
         "projection": (projection, ("auto", *get_args(Projection))),
         "crop": (crop, ("none", "rectangle")),
         "blend": (blend, ("multiband", "feather", "none")),
+        "lens": (lens, LENSES),
     }
     for name, (value, allowed) in choices.items():
         if value not in allowed:

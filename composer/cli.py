@@ -56,6 +56,14 @@ class Blend(StrEnum):
     none = "none"
 
 
+class Lens(StrEnum):
+    rectilinear = "rectilinear"
+    equidistant = "equidistant"
+    equisolid = "equisolid"
+    circular = "circular"
+    lensfun = "lensfun"
+
+
 class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
@@ -91,6 +99,8 @@ def stitch(
     yaw: Annotated[float, typer.Option(help="Look so many degrees to the right.")] = 0.0,
     pitch: Annotated[float | None, typer.Option(help="Look so many degrees above the horizon.")] = None,
     roll: Annotated[float, typer.Option(help="Turn the view clockwise, in degrees.")] = 0.0,
+    lens: Annotated[Lens, typer.Option(help="How the photos' lens draws.")] = Lens.rectilinear,
+    lens_fov: Annotated[float, typer.Option(metavar="DEGREES", help="What a photo's longer side shows.")] = 0,
     anchor: Annotated[
         str, typer.Option(metavar="PHOTO", help="Keep this photo's exposure and white balance.")
     ] = "",
@@ -123,10 +133,10 @@ def stitch(
         _check_summary(summary)
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
-            preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), anchor=anchor,
-            blend=blend.value, load=load, save=save, cube=cube, patches=_patches(patch or []),
-            settings=_settings(settings or []), device=device.value, workers=workers,
-            max_memory=_bytes(max_memory), observe=observe,
+            preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), lens=lens.value,
+            lens_fov=lens_fov, anchor=anchor, blend=blend.value, load=load, save=save, cube=cube,
+            patches=_patches(patch or []), settings=_settings(settings or []), device=device.value,
+            workers=workers, max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 
     _report(_guarded(work, debug, quiet, summary), summary, save, quiet)

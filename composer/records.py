@@ -111,6 +111,8 @@ class Photo:
         Focal length in pixels that the EXIF data promise, None where they say nothing.
     camera : str
         Maker, model and focal length as text: photos that agree share a lens.
+    optics, distortion, circle_px
+        What is known of the lens beforehand, as in `Camera`.
     sha256 : str
         Hash of the file's (or array's) bytes.
     pixels : array or None
@@ -129,6 +131,9 @@ class Photo:
     camera: str = ""
     sha256: str = ""
     pixels: Array | None = field(default=None, repr=False, compare=False)
+    optics: Optics = "rectilinear"
+    distortion: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    circle_px: float | None = None
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 import composer
-from composer.align.lens import pixel_to_plane
+from composer.align.lens import pixel_to_plane, rays
 from composer.align.projection import photo_map
 from composer.errors import NothingToStitch, OptionError, OutputError, PhotoError
-from composer.records import Event
-from composer.samples import View, circle, gallery, motorcycle, photograph, room
+from composer.records import Camera, Event, Photo
+from composer.samples import View, circle, gallery, motorcycle, photograph, room, rotation
 from tests.scenes import misplacement, world_on_canvas
 
 
@@ -83,6 +85,42 @@ def test_three_photos_make_a_plane_or_cylinder_with_gains() -> None:
     # darker photos are brightened: gains 0.9, 1, 1.15 on encoded values
     assert gains[0] > gains[1] > gains[2]
     assert (gains[0] / gains[2]) ** (1 / 2.2) == pytest.approx(1.15 / 0.9, rel=0.05)
+
+
+def test_circular_fisheyes_make_a_whole_sphere() -> None:
+    result = composer.stitch(
+        [fisheye(k) for k in range(4)], lens="circular", lens_fov=180.0, projection="sphere", device="cpu"
+    )
+    (panorama,) = result.panoramas
+    assert len(panorama.photos) == 4
+    assert panorama.composition.closed
+    assert panorama.composition.fov_deg == pytest.approx((360, 180), abs=0.8)
+    assert panorama.rms_px < 1.0
+    assert panorama.valid is not None
+    assert panorama.valid.mean() > 0.99  # the ring's photos meet at the poles, or nearly
+    found = panorama.composition.layers[0].camera
+    assert found.focal_px == pytest.approx(250 / math.radians(92), rel=0.01)  # the field given was 4 short
+
+
+def fisheye(k: int, size: int = 500) -> NDArray[np.uint8]:
+    """Return a photo of the gallery through an equidistant lens of 184 degrees, in a circle."""
+    world, camera = (
+        gallery(),
+        Camera(rotation(90 * k, 0, k), size / 2 / math.radians(92), optics="equidistant"),
+    )
+    x, y = np.meshgrid(np.arange(size), np.arange(size))
+    points = np.stack([x.ravel(), y.ravel()], 1).astype(float)
+    inside = np.hypot(*(points - (size - 1) / 2).T) <= size / 2
+    seen = rays(points[inside], Photo("", None, size, size, 3, "uint8"), camera) @ camera.rotation
+    height, width = world.shape[:2]
+    u = (np.arctan2(seen[:, 0], seen[:, 2]) / (2 * np.pi) + 0.5) * width - 0.5
+    v = (np.arctan2(seen[:, 1], np.hypot(seen[:, 0], seen[:, 2])) / np.pi + 0.5) * height - 0.5
+    at = [np.zeros((size, size), np.float32) for _ in range(2)]
+    for plane, values in zip(at, (u, v), strict=True):
+        plane[inside.reshape(size, size)] = values
+    found = cv2.remap(cv2.GaussianBlur(world, (0, 0), 1.5), *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    found[~inside.reshape(size, size)] = 0
+    return found
 
 
 def test_the_anchor_keeps_its_exposure(tmp_path: Path) -> None:

@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.records import scale_points
+from composer.records import Photo, scale_points
 
 Array = NDArray[Any]
 
-__all__ = ["Features", "find_features", "to_grey8"]
+__all__ = ["Features", "find_features", "to_grey8", "within_circle"]
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,14 @@ def find_features(grey: Array, megapixels: float = 0.25, count: int = 1000) -> F
     descriptors = descriptors[kept]
     descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9))
     return Features(scale_points(points, growth), descriptors.astype(np.float32), sizes, scale)
+
+
+def within_circle(features: Features, photo: Photo) -> Features:
+    """Keep the features of a circular fisheye's picture, not those of the circle itself."""
+    centre = (photo.width - 1) / 2, (photo.height - 1) / 2
+    away = np.hypot(*(features.points - centre).T) + 2 * features.sizes
+    kept = away < (photo.circle_px or np.inf)
+    return Features(features.points[kept], features.descriptors[kept], features.sizes[kept], features.scale)
 
 
 def _spread(found: Any, shape: tuple[int, ...], count: int) -> Array:

@@ -35,6 +35,9 @@ _PHOTO_FIELDS = (
     "focal_px",
     "camera",
     "sha256",
+    "optics",
+    "distortion",
+    "circle_px",
 )
 
 
@@ -179,4 +182,6 @@ def _loaded_photo(p: dict[str, Any], path: Path) -> Photo:
         raise PhotoError(f"{where}: the photo that {path} was made from is gone; put it back") from None
     if digest != p["sha256"]:
         raise PhotoError(f"{where}: has changed since {path} was saved; stitch again")
-    return Photo(path=where, **{n: p[n] for n in _PHOTO_FIELDS})
+    known = {n: p[n] for n in _PHOTO_FIELDS}
+    known["distortion"] = tuple(known["distortion"])
+    return Photo(path=where, **known)

@@ -154,7 +154,10 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
 def _shared_lenses(photos: tuple[Photo, ...], pairs: list[Pair]) -> tuple[list[Lens], list[int]]:
     """Return a first guess of each lens setting, and which one each photo has."""
     sizes = [(p.width, p.height) for p in photos]
-    start = estimate_focal(pairs, sizes, [p.focal_px for p in photos])
+    fisheyes = [
+        p.focal_px / max(p.width, p.height) for p in photos if p.optics != "rectilinear" and p.focal_px
+    ]
+    start = fisheyes[0] if fisheyes else estimate_focal(pairs, sizes, [p.focal_px for p in photos])
     names = [(p.camera, p.width, p.height) for p in photos]
     kinds = sorted(set(names), key=names.index)
     return [_lens(photos[names.index(kind)], start) for kind in kinds], [kinds.index(n) for n in names]
@@ -173,9 +176,12 @@ def _without_outliers(pairs: list[Pair], errors: list[Array]) -> list[Pair]:
 def _lens(photo: Photo, start: float) -> Lens:
     longer, shorter = max(photo.width, photo.height), min(photo.width, photo.height)
     centre = ((photo.width - 1) / 2, (photo.height - 1) / 2)
-    if photo.focal_px:
-        return Lens(start * longer, shorter / 2, centre, prior_px=photo.focal_px)
-    return Lens(start * longer, shorter / 2, centre, prior_px=start * longer, prior_sigma=0.5)
+    a, b, c = photo.distortion
+    shape = (b, a, c, 0.0, 0.0)
+    promised, sigma = (photo.focal_px, 0.1) if photo.focal_px else (start * longer, 0.5)
+    return Lens(
+        start * longer, shorter / 2, centre, shape, promised, sigma, shape_prior=shape, optics=photo.optics
+    )
 
 
 def _errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens], lens_of: list[int]) -> list[Array]:

@@ -9,10 +9,11 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from composer.align.features import Features, find_features, to_grey8
+from composer.align.features import Features, find_features, to_grey8, within_circle
 from composer.align.homography import Pair, find_homography
 from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
 from composer.align.projection import reduced
+from composer.align.rotation import find_fisheye_pair
 from composer.align.warp import seam_step, shared_rect, warp_all, window_of
 from composer.backend.parallel import over
 from composer.errors import NothingToStitch, OptionError, PhotoError
@@ -91,7 +92,8 @@ class FindFeatures:
 
         def find(photo: Photo) -> Features | PhotoError:
             try:
-                return find_features(to_grey8(store.pixels(photo)), self.megapixels, self.count)
+                found = find_features(to_grey8(store.pixels(photo)), self.megapixels, self.count)
+                return found if photo.circle_px is None else within_circle(found, photo)
             except PhotoError as error:
                 return error
 
@@ -130,7 +132,11 @@ class MatchPhotos:
             points_i, points_j = points_i[once], points_j[once]
             matched[i, j] = matched[j, i] = len(points_i)
             threshold = self.threshold_px / features[j].scale
-            fit = find_homography(points_i, points_j, threshold)
+            pair = photos[i], photos[j]
+            if all(p.optics == "rectilinear" for p in pair):
+                fit = find_homography(points_i, points_j, threshold)
+            else:
+                fit = find_fisheye_pair(pair, points_i, points_j, threshold)
             if fit is None:
                 return None
             matrix, inside = fit
@@ -251,7 +257,10 @@ class LayOut:
         return Plan(compositions, tuple(unused))
 
     def _lay_out(self, group: Registered) -> Composition:
-        layers = tuple(Layer(p, c) for p, c in zip(group.photos, group.cameras, strict=True))
+        layers = tuple(
+            Layer(p, replace(c, circle_px=p.circle_px))
+            for p, c in zip(group.photos, group.cameras, strict=True)
+        )
         canvas = self._canvas(layers, group.affine)
         return without_unseen(replace(canvas, rms_px=group.rms_px, links=group.links))
 
