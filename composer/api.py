@@ -128,6 +128,7 @@ def stitch(
     pitch: float | None = None,
     roll: float = 0.0,
     fov: float | tuple[float, float] = 0.0,
+    points: str | Path | None = None,
     lens: str = "rectilinear",
     lens_fov: float = 0.0,
     anchor: str = "",
@@ -162,6 +163,9 @@ def stitch(
         horizon, on a plane the photos' middle), turned clockwise.
     fov : float or (float, float)
         Degrees to show, across or across and down; 0 is all that was photographed.
+    points : path or None
+        A file of control points between photos, and of lines that are vertical or horizontal
+        (see `composer.stitching.points`).
     lens : "rectilinear", "equidistant", "equisolid", "circular" or "lensfun"
         How the photos' lens draws: straight, a fisheye of either kind, one whose picture is a circle, or
         as its profile in the lensfun database says.
@@ -229,6 +233,8 @@ def stitch(
                 "projection": projection, "crop": crop, "width": wide or 0, "yaw": yaw, "pitch": pitch,
                 "roll": roll, "fov": across, "fov_down": down,
             },
+            "match": {"points": str(points or "")},
+            "level": {"points": str(points or "")},
             "exposure": {"anchor": anchor},
         }  # fmt: skip
         pipeline = stitching(blend, options)

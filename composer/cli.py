@@ -99,6 +99,9 @@ def stitch(
     yaw: Annotated[float, typer.Option(help="Look so many degrees to the right.")] = 0.0,
     pitch: Annotated[float | None, typer.Option(help="Look so many degrees above the horizon.")] = None,
     roll: Annotated[float, typer.Option(help="Turn the view clockwise, in degrees.")] = 0.0,
+    points: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Control points; lines that are level or upright.")
+    ] = None,
     lens: Annotated[Lens, typer.Option(help="How the photos' lens draws.")] = Lens.rectilinear,
     lens_fov: Annotated[float, typer.Option(metavar="DEGREES", help="What a photo's longer side shows.")] = 0,
     anchor: Annotated[
@@ -133,9 +136,9 @@ def stitch(
         _check_summary(summary)
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
-            preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), lens=lens.value,
-            lens_fov=lens_fov, anchor=anchor, blend=blend.value, load=load, save=save, cube=cube,
-            patches=_patches(patch or []), settings=_settings(settings or []), device=device.value,
+            preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), points=points,
+            lens=lens.value, lens_fov=lens_fov, anchor=anchor, blend=blend.value, load=load, save=save,
+            cube=cube, patches=_patches(patch or []), settings=_settings(settings or []), device=device.value,
             workers=workers, max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 

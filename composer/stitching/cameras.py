@@ -193,19 +193,21 @@ def _walk(near: list[list[tuple[int, Array]]], start: int) -> dict[int, tuple[Ar
     return found
 
 
-def level(rotations: list[Array]) -> list[Array]:
+def level(rotations: list[Array], square: Array | None = None) -> list[Array]:
     """Turn the world so that the horizon lies level and the photos' middle straight ahead.
 
     People keep cameras level: the cameras' x axes lie in the horizontal plane, whose normal is the
     world's vertical (Brown and Lowe, IJCV 2007, sec. 5). Where the x axes all point one way their
-    plane is undetermined, and the mean of the cameras' y axes decides.
+    plane is undetermined, and the mean of the cameras' y axes decides. What is known beats both:
+    `square`, unit vectors (N, 3) that the vertical is square to.
     """
     x = np.array([r[0] for r in rotations])
     y = np.array([r[1] for r in rotations])
     z = np.array([r[2] for r in rotations])
     down = y.mean(0)
     down /= max(float(np.linalg.norm(down)), 1e-9)
-    _, axes = np.linalg.eigh(x.T @ x / len(x) - 0.01 * np.outer(down, down))
+    habits = x.T @ x / len(x) - 0.01 * np.outer(down, down)
+    _, axes = np.linalg.eigh(habits if square is None else 1e-3 * habits + square.T @ square)
     vertical = axes[:, 0] if axes[:, 0] @ down >= 0 else -axes[:, 0]
     ahead = _ahead(z - np.outer(z @ vertical, vertical), vertical)
     side = np.cross(vertical, ahead)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from composer.align.features import Features, find_features, to_grey8, within_circle
 from composer.align.homography import Pair, find_homography
@@ -33,9 +34,12 @@ from composer.stitching.cameras import connected_groups, level
 from composer.stitching.crop import largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.layout import View, choose_projection, fit_canvas, rescaled, without_unseen
+from composer.stitching.points import constraints, read_points, with_control_points
 from composer.stitching.registration import Registered, register
 from composer.stitching.relayout import carried_over
 from composer.stitching.seams import find_seams
+
+Array = NDArray[Any]
 
 __all__ = [
     "CompensateExposure",
@@ -110,7 +114,8 @@ class FindFeatures:
 class MatchPhotos:
     """Match features between photos and keep the pairs that a homography explains.
 
-    Options: `ratio` of Lowe's test, `threshold_px` at working size, `keep` candidates a photo.
+    Options: `ratio` of Lowe's test, `threshold_px` at working size, `keep` candidates a photo, `points`
+    a file of control points that are added.
     """
 
     takes: ClassVar[type] = FeatureSet
@@ -118,6 +123,7 @@ class MatchPhotos:
     ratio: float = 0.8
     threshold_px: float = 3.0
     keep: int = 5
+    points: str = ""
 
     def __call__(self, value: FeatureSet, context: Context) -> MatchGraph:
         photos = tuple(p for p, _ in value.entries)
@@ -142,9 +148,13 @@ class MatchPhotos:
             matrix, inside = fit
             return Pair(i, j, points_i[inside], points_j[inside], matrix, len(points_i))
 
-        pairs = over(context, "match", match, candidate_pairs(features, self.keep))
+        tried = over(context, "match", match, candidate_pairs(features, self.keep))
+        pairs = [p for p in tried if p is not None]
+        if self.points:
+            given, _ = read_points(Path(self.points), [p.name for p in photos])
+            pairs = with_control_points(pairs, given, photos)
         best = tuple(int(m) for m in matched.max(0)) if len(photos) else ()
-        return MatchGraph(photos, tuple(p for p in pairs if p is not None), best, value.unused)
+        return MatchGraph(photos, tuple(pairs), best, value.unused)
 
 
 @dataclass(frozen=True)
@@ -209,20 +219,33 @@ def _nothing(photos: tuple[Photo, ...], unused: list[Unused]) -> str:
 
 @dataclass(frozen=True)
 class Level:
-    """Level the horizon and look at the middle of the view."""
+    """Level the horizon and look at the middle of the view.
+
+    Options: `points`, a file whose vertical and horizontal lines say what is level.
+    """
 
     takes: ClassVar[type] = Scene
     gives: ClassVar[type] = Scene
+    points: str = ""
 
     def __call__(self, scene: Scene, context: Context) -> Scene:
         groups = []
         for group in scene.groups:
             if not group.affine:
-                turned = level([c.rotation for c in group.cameras])
+                square = self._square(scene, group)
+                turned = level([c.rotation for c in group.cameras], square if len(square) else None)
                 cameras = tuple(replace(c, rotation=r) for c, r in zip(group.cameras, turned, strict=True))
                 group = replace(group, cameras=cameras)
             groups.append(group)
         return replace(scene, groups=tuple(groups))
+
+    def _square(self, scene: Scene, group: Registered) -> Array:
+        """Return what the lines of a group's photos say of the vertical."""
+        if not self.points:
+            return np.zeros((0, 3))
+        names = [p.name for g in scene.groups for p in g.photos] + [u.photo for u in scene.unused]
+        _, lines = read_points(Path(self.points), names)
+        return constraints(lines, group.photos, group.cameras)
 
 
 @dataclass(frozen=True)
