@@ -15,7 +15,7 @@ from composer.align.projection import reduced
 from composer.align.warp import seam_step, shared_rect, warp_all, window_of
 from composer.backend.parallel import over
 from composer.errors import NothingToStitch, PhotoError
-from composer.media.decode import store_of
+from composer.media.decode import coarse, store_of
 from composer.records import (
     Composition,
     Context,
@@ -89,7 +89,9 @@ class FindFeatures:
 
         def find(photo: Photo) -> Features | PhotoError:
             try:
-                return find_features(to_grey8(store.pixels(photo)), self.megapixels, self.count)
+                small = store.pixels(photo, coarse(photo, self.megapixels))
+                size = photo.width, photo.height
+                return find_features(to_grey8(small), self.megapixels, self.count, size)
             except PhotoError as error:
                 return error
 
