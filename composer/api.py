@@ -23,12 +23,20 @@ from composer.errors import (
     OutputError,
     PhotoError,
 )
+from composer.layers import layer_pages
 from composer.media.archive import load_plan, save_plan
 from composer.media.decode import PhotoStore
-from composer.media.encode import check_folder, check_output, write_bands
+from composer.media.encode import (
+    check_folder,
+    check_layers,
+    check_output,
+    replacing,
+    write_bands,
+)
 from composer.media.header import photo_from_array, read_photo
 from composer.media.inputs import expand
 from composer.media.metadata import Metadata, carried, read_metadata
+from composer.media.tiff_write import write_pages
 from composer.pipeline import Pipeline, stitching
 from composer.records import Composition, Context, Event, Photo, Photos, Plan, Unused
 from composer.render import canvas_channels, output_dtype, render, render_bands
@@ -125,6 +133,7 @@ def stitch(
     blend: str = "multiband",
     load: str | Path | None = None,
     save: str | Path | None = None,
+    layers: str | Path | None = None,
     pipeline: Pipeline | None = None,
     device: str = "auto",
     workers: int | None = None,
@@ -150,6 +159,8 @@ def stitch(
         Render the compositions saved in this file; no photos are given then.
     save : path or None
         Save the compositions to this file.
+    layers : path or None
+        Write every warped photo and its seam mask as the pages of this TIFF, to retouch elsewhere.
     pipeline : Pipeline or None
         Another chain of stages; the options above that it contains are then its own.
     device : "auto", "cpu" or "cuda"
@@ -188,6 +199,8 @@ def stitch(
             check_folder(wanted)
     if target is not None:
         check_output(target)
+    if layers is not None:
+        check_layers(Path(layers))
     wide = preview or width
     if pipeline is None:
         megapixels = 0.15 if preview else 0.25
@@ -217,6 +230,8 @@ def stitch(
             plan = pipeline.plan(found, context)
         if save is not None:
             save_plan(Path(save), plan)
+        if layers is not None:
+            _write_layers(Path(layers), plan, context)
         outputs = _output_names(target, plan)
         made = tuple(_made(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True))
     return Stitched(made, plan.unused, tuple(watch.stages.items()), _peak_mb())
@@ -327,7 +342,7 @@ def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:
         if target is None:
             names.append(None)
             continue
-        name = target if k == 1 else target.with_stem(f"{target.stem}-{k}")
+        name = _numbered(target, k)
         if name.resolve() in inputs:
             raise OutputError(f"{name}: is one of the photos; choose another name for the panorama")
         check_output(name, composition.width, composition.height)
@@ -335,19 +350,40 @@ def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:
     return names
 
 
+def _numbered(path: Path, k: int) -> Path:
+    """Return the name for the k-th panorama."""
+    return path if k == 1 else path.with_stem(f"{path.stem}-{k}")
+
+
+def _write_layers(path: Path, plan: Plan, context: Context) -> None:
+    """Write the warped photos and seam masks of each panorama."""
+    started = time.perf_counter()
+    for k, composition in enumerate(plan.compositions, 1):
+        with replacing(_numbered(path, k)) as file:
+            metadata = _metadata(composition, context)
+            size = composition.width, composition.height
+            write_pages(file, layer_pages(composition, context), size, metadata.icc)
+    context.observe(Event("layers", 1.0, time.perf_counter() - started))
+
+
+def _metadata(composition: Composition, context: Context) -> Metadata:
+    """Return what the result keeps of the first photo's metadata."""
+    first = composition.layers[0].photo
+    metadata = carried(read_metadata(first), composition.width, composition.height)
+    if context.photos.profile is None:
+        return metadata
+    return Metadata(metadata.exif, context.photos.profile, metadata.xmp)
+
+
 def _made(composition: Composition, output: Path | None, pipeline: Pipeline, context: Context) -> Panorama:
     """Render one panorama to memory or to its file."""
     if output is None:
         image, valid = render(composition, pipeline.blend, context, pipeline.tile_stages)
         return Panorama(composition, None, image, valid)
-    first = composition.layers[0].photo
-    metadata = carried(read_metadata(first), composition.width, composition.height)
-    if context.photos.profile is not None:
-        metadata = Metadata(metadata.exif, context.photos.profile, metadata.xmp)
     bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
     shape = (composition.height, composition.width, canvas_channels(composition))
-    streamed = output.suffix.lower() in (".tif", ".tiff")
-    holes = streamed and has_holes(composition)
+    holes = check_output(output) == "TIFF" and has_holes(composition)
+    metadata = _metadata(composition, context)
     notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
     return Panorama(composition, output, notes=tuple(notes))
 

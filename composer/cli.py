@@ -62,7 +62,9 @@ class Device(StrEnum):
 PhotoArguments = Annotated[
     list[str] | None, typer.Argument(metavar="PHOTOS...", help="Photographs, folders, or patterns.")
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif or .webp.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif, .webp or .dzi.")
+]
 Summary = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Set a stage's option.")
@@ -88,6 +90,9 @@ def stitch(
     load: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Render saved compositions; give no photos.")
     ] = None,
+    layers: Annotated[
+        Path | None, typer.Option(metavar="FILE.tif", help="Write warped photos and seam masks as pages.")
+    ] = None,
     settings: Set = None,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
@@ -111,7 +116,7 @@ def stitch(
             pipeline = pipeline.with_options(_settings(settings))
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
-            preview=preview, blend=blend.value, load=load, save=save, pipeline=pipeline,
+            preview=preview, blend=blend.value, load=load, save=save, layers=layers, pipeline=pipeline,
             device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -22,15 +22,22 @@ from composer.media.decode import store_of
 from composer.records import Composition, Context, Event, Locality, Rect, Tile
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 __all__ = [
     "BlendStage",
     "TileStage",
     "canvas_channels",
+    "in_order",
+    "layers_of",
     "output_dtype",
+    "owners_of",
+    "quantised",
     "render",
     "render_bands",
     "render_tile",
+    "tiles_of",
+    "warped",
 ]
 
 TILE = 256
@@ -132,12 +139,8 @@ def render_bands(
         return quantised(to_numpy(tile.image), dtype), to_numpy(tile.valid)
 
     with ThreadPoolExecutor(context.workers) as pool:
-        rects = (
-            Rect(x, y, min(x + tile_size, composition.width), min(y + tile_size, composition.height))
-            for y in tops
-            for x in lefts
-        )
-        results = _in_order(pool, work, rects, ahead=AHEAD)
+        canvas = Rect(0, 0, composition.width, composition.height)
+        results = in_order(pool, work, tiles_of(canvas, tile_size))
         for y in tops:
             height = min(tile_size, composition.height - y)
             image = np.zeros((height, composition.width, channels), dtype)
@@ -159,18 +162,20 @@ def _forget_above(composition: Composition, top: int, context: Context) -> None:
             store_of(context).forget(layer.photo)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[Rect], tuple[Array, Array]],
-    rects: Iterator[Rect],
-    ahead: int,
-) -> Iterator[tuple[Array, Array]]:
-    """Run `work` on the pool and yield results in order, at most `ahead` waiting."""
-    waiting: deque[Future[tuple[Array, Array]]] = deque()
+def tiles_of(rect: Rect, size: int) -> Iterator[Rect]:
+    """Cut a rectangle into tiles, row by row."""
+    for y in range(rect.y0, rect.y1, size):
+        for x in range(rect.x0, rect.x1, size):
+            yield Rect(x, y, min(x + size, rect.x1), min(y + size, rect.y1))
+
+
+def in_order(pool: ThreadPoolExecutor, work: Callable[[Rect], T], rects: Iterator[Rect]) -> Iterator[T]:
+    """Run `work` on the pool and yield results in order, a few waiting."""
+    waiting: deque[Future[T]] = deque()
     try:
         for rect in rects:
             waiting.append(pool.submit(work, rect))
-            if len(waiting) > ahead:
+            if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -203,10 +208,10 @@ def render_tile(
         grown.x0 // align * align, grown.y0 // align * align,
         -(-grown.x1 // align) * align, -(-grown.y1 // align) * align,
     )  # fmt: skip
-    owners = _owners_of(composition, around)
+    owners = owners_of(composition, around)
     if len(owners) == 1 and not stages:
         around = rect  # nothing to blend
-    tiles = _layers_of(composition, owners, around, context)
+    tiles = layers_of(composition, owners, around, context)
     if tiles:
         tile = blend.blend(tiles)
         if stages:
@@ -227,7 +232,7 @@ def render_tile(
     return _cropped(tile, rect)
 
 
-def _owners_of(composition: Composition, rect: Rect) -> list[int]:
+def owners_of(composition: Composition, rect: Rect) -> list[int]:
     """Return the layers that own something in or next to a rectangle and can touch it."""
     owners = list(range(len(composition.layers)))
     if composition.seams is not None:
@@ -238,18 +243,18 @@ def _owners_of(composition: Composition, rect: Rect) -> list[int]:
     return [k for k in owners if _touches(composition.layers[k].rect, rect, composition)]
 
 
-def _layers_of(composition: Composition, owners: list[int], rect: Rect, context: Context) -> list[Tile]:
+def layers_of(composition: Composition, owners: list[int], rect: Rect, context: Context) -> list[Tile]:
     """Warp layers onto a rectangle, each weighed by its share of the seam cells."""
     tiles = []
     for k in owners:
-        tile = _warped(composition, k, rect, context)
+        tile = warped(composition, k, rect, context)
         if tile.image.shape[2] < canvas_channels(composition):
             tile = replace(tile, image=namespace(tile.image).concat([tile.image] * 3, axis=2))
         tiles.append(replace(tile, weight=to_device(_weight(composition, k, rect), context.device)))
     return tiles
 
 
-def _warped(composition: Composition, k: int, rect: Rect, context: Context) -> Tile:
+def warped(composition: Composition, k: int, rect: Rect, context: Context) -> Tile:
     """Warp one layer onto a rectangle, and let go of its photo's scratch file."""
     layer, store = composition.layers[k], store_of(context)
     shrink = source_shrink(composition, layer)

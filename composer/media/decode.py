@@ -30,9 +30,12 @@ COARSE_MEGAPIXELS = 0.25  # what plans look at
 
 
 def coarse(photo: Photo, megapixels: float = COARSE_MEGAPIXELS) -> int:
-    """Return the largest of 1, 2, 4, 8 by which a photo can be reduced and keep so many megapixels."""
-    pixels = photo.width * photo.height
-    return max((n for n in (2, 4, 8) if pixels >= megapixels * 1e6 * n * n), default=1)
+    """Return the largest of 1, 2, 4, 8 by which a photo can be reduced to be reduced again to megapixels.
+
+    Twice as many are left, since an average over little more than a pixel moves edges about.
+    """
+    spare = photo.width * photo.height / (2e6 * megapixels)
+    return max((n for n in (2, 4, 8) if n * n <= spare), default=1)
 
 
 def decode(photo: Photo, profile: bytes | None = None, shrink: int = 1) -> Array:

@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from composer.errors import OutputError
-from composer.media import encode
+from composer.media import encode, tiff_write
 from composer.media.decode import decode
 from composer.media.encode import check_folder, check_output, replacing, write_bands, write_image
 from composer.media.header import read_photo
@@ -169,11 +169,11 @@ def test_tiff_is_tiled_with_unassociated_alpha(tmp_path):
 
 
 def test_bigtiff_above_four_gigabytes(tmp_path, monkeypatch):
-    assert 3_500_000_000 < encode.CLASSIC_TIFF < 2**32
+    assert 3_500_000_000 < tiff_write.CLASSIC_TIFF < 2**32
     pixels = picture()
-    monkeypatch.setattr(encode, "CLASSIC_TIFF", pixels.nbytes)
+    monkeypatch.setattr(tiff_write, "CLASSIC_TIFF", pixels.nbytes)
     write_image(tmp_path / "a.tif", pixels)
-    monkeypatch.setattr(encode, "CLASSIC_TIFF", pixels.nbytes - 1)
+    monkeypatch.setattr(tiff_write, "CLASSIC_TIFF", pixels.nbytes - 1)
     write_image(tmp_path / "b.tif", pixels)
     for name, big in {"a.tif": False, "b.tif": True}.items():
         with tifffile.TiffFile(tmp_path / name) as file:
