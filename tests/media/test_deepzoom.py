@@ -20,7 +20,9 @@ TILE = 254
 
 
 def smooth(height, width, planes=3):
-    return cv2.GaussianBlur(picture(height, width, planes), (0, 0), 4).reshape(height, width, planes)
+    """Return a picture whose colours change slowly enough for JPEG."""
+    grey = cv2.GaussianBlur(picture(height, width, 1), (0, 0), 4)
+    return np.stack([grey // (1 + k) for k in range(planes)], -1)
 
 
 def level(folder, number, height, width, planes=3):
