@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend import resolve_device
+from composer.backend.memory import allowance, peak_mb
 from composer.errors import (
     ImageTooLarge,
     NothingToStitch,
@@ -27,6 +27,7 @@ from composer.layers import layer_pages
 from composer.media.archive import load_plan, save_plan
 from composer.media.decode import PhotoStore
 from composer.media.encode import (
+    STREAMED,
     check_folder,
     check_layers,
     check_output,
@@ -49,7 +50,7 @@ Source = str | Path | Array
 
 __all__ = ["Panorama", "Stitched", "run", "stitch"]
 
-DEFAULT_MEMORY = 4 << 30
+PHOTO_SHARE = 4  # a quarter of the memory allowed is for decoded photos; scratch files take what exceeds it
 
 
 @dataclass(frozen=True)
@@ -167,7 +168,9 @@ def stitch(
     workers : int or None
         Threads; None uses every core. The result does not depend on it.
     max_memory : int or None
-        Bytes for decoded photos; what exceeds them is kept in scratch files. None: 4 GiB.
+        Bytes that decoded photos and a canvas held in memory may take together; a quarter of them is for
+        photos, and what exceeds it goes to scratch files. TIFF and Deep Zoom hold no canvas. None: half of
+        what the machine has available, at most 4 GiB. The result does not depend on it.
     observe : callable or None
         Called with an `Event` after each step.
     cancelled : callable or None
@@ -205,7 +208,7 @@ def stitch(
     if pipeline is None:
         megapixels = 0.15 if preview else 0.25
         pipeline = stitching(projection, crop, wide or 0, blend, megapixels)
-    memory = max_memory or DEFAULT_MEMORY
+    memory = max_memory or allowance()
     watch = _Stopwatch(observe)
     context = Context(
         resolve_device(device),
@@ -220,12 +223,12 @@ def stitch(
             if wide:
                 plan = replace(plan, compositions=tuple(rescaled(c, wide) for c in plan.compositions))
             used = tuple(la.photo for c in plan.compositions for la in c.layers)
-            context = replace(context, photos=PhotoStore.for_photos(used, memory))
+            context = replace(context, photos=PhotoStore.for_photos(used, memory // PHOTO_SHARE))
         else:
             found = _photos(photos, memory)
             if len(found.items) < 2:
                 raise NothingToStitch(_too_few(found), found.unused)
-            context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
+            context = replace(context, photos=PhotoStore.for_photos(found.items, memory // PHOTO_SHARE))
             watch(Event("read headers", 1.0, time.perf_counter() - started))
             plan = pipeline.plan(found, context)
         if save is not None:
@@ -233,8 +236,9 @@ def stitch(
         if layers is not None:
             _write_layers(Path(layers), plan, context)
         outputs = _output_names(target, plan)
+        _check_canvases(plan, outputs, memory)
         made = tuple(_made(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True))
-    return Stitched(made, plan.unused, tuple(watch.stages.items()), _peak_mb())
+    return Stitched(made, plan.unused, tuple(watch.stages.items()), peak_mb())
 
 
 def run(
@@ -350,6 +354,20 @@ def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:
     return names
 
 
+def _check_canvases(plan: Plan, outputs: list[Path | None], memory: int) -> None:
+    """Refuse canvases that would have to be held in memory and do not fit beside the photos."""
+    for composition, output in zip(plan.compositions, outputs, strict=True):
+        if output is not None and check_output(output) in STREAMED:
+            continue
+        planes = canvas_channels(composition) * np.dtype(output_dtype(composition)).itemsize + 1
+        need = composition.width * composition.height * planes
+        if need > memory - memory // PHOTO_SHARE:
+            raise OutputError(
+                f"{output or 'result'}: {composition.width} x {composition.height} pixels need "
+                f"{need >> 20} MB at once, more than --max-memory leaves; write .tif or .dzi, or use --width"
+            )
+
+
 def _numbered(path: Path, k: int) -> Path:
     """Return the name for the k-th panorama."""
     return path if k == 1 else path.with_stem(f"{path.stem}-{k}")
@@ -386,9 +404,3 @@ def _made(composition: Composition, output: Path | None, pipeline: Pipeline, con
     metadata = _metadata(composition, context)
     notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
     return Panorama(composition, output, notes=tuple(notes))
-
-
-def _peak_mb() -> float:
-    """Return the process's peak resident memory in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -71,7 +71,10 @@ Set = Annotated[
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where pixels are computed.")]
 Workers = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
-MaxMemory = Annotated[int | None, typer.Option(metavar="MB", help="Memory for decoded photos [4096].")]
+MaxMemory = Annotated[
+    int | None,
+    typer.Option(metavar="MB", help="Memory for photos and canvas [half of what is free, up to 4096]."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
