@@ -50,7 +50,7 @@ Source = str | Path | Array
 
 __all__ = ["Panorama", "Stitched", "run", "stitch"]
 
-PHOTO_SHARE = 4  # a quarter of the memory allowed is for decoded photos; scratch files take what exceeds it
+PHOTO_SHARE = 8  # an eighth of the memory allowed is for decoded photos: scratch files are nearly as fast
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,10 @@ def stitch(
     workers : int or None
         Threads; None uses every core. The result does not depend on it.
     max_memory : int or None
-        Bytes that decoded photos and a canvas held in memory may take together; a quarter of them is for
-        photos, and what exceeds it goes to scratch files. TIFF and Deep Zoom hold no canvas. None: half of
-        what the machine has available, at most 4 GiB. The result does not depend on it.
+        Bytes that decoded photos and a canvas held in memory may take together; an eighth of them is for
+        photos, and what exceeds it goes to scratch files. Only JPEG, WebP and results in memory hold a
+        canvas. None: half of what the machine has available, at most 4 GiB. The result does not depend
+        on it.
     observe : callable or None
         Called with an `Event` after each step.
     cancelled : callable or None
@@ -364,7 +365,8 @@ def _check_canvases(plan: Plan, outputs: list[Path | None], memory: int) -> None
         if need > memory - memory // PHOTO_SHARE:
             raise OutputError(
                 f"{output or 'result'}: {composition.width} x {composition.height} pixels need "
-                f"{need >> 20} MB at once, more than --max-memory leaves; write .tif or .dzi, or use --width"
+                f"{need >> 20} MB at once, more than --max-memory leaves; write .tif, .png or .dzi, or make "
+                "it smaller with --width"
             )
 
 
@@ -400,7 +402,7 @@ def _made(composition: Composition, output: Path | None, pipeline: Pipeline, con
         return Panorama(composition, None, image, valid)
     bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
     shape = (composition.height, composition.width, canvas_channels(composition))
-    holes = check_output(output) == "TIFF" and has_holes(composition)
+    holes = check_output(output) in ("TIFF", "PNG") and has_holes(composition)
     metadata = _metadata(composition, context)
     notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
     return Panorama(composition, output, notes=tuple(notes))

@@ -5,20 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from composer.errors import OutputError
 from composer.media.deepzoom import descriptor, write_tiles
 from composer.media.metadata import Metadata
 from composer.media.opening import reason
-from composer.media.png import chunks16
+from composer.media.png import png_chunks
 from composer.media.profiles import fitting
 from composer.media.tiff_write import alpha_plane, write_tiff
 
@@ -40,7 +41,7 @@ FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP",
     ".dzi": "Deep Zoom",
 }  # fmt: skip
-STREAMED = ("TIFF", "Deep Zoom")  # written while rows come; the others gather the canvas first
+STREAMED = ("TIFF", "PNG", "Deep Zoom")  # written while rows come; the others gather the canvas first
 JPEG_QUALITY = 95
 JPEG_SEGMENT = 65000  # a marker's 64 kB less what Pillow puts in front
 
@@ -169,7 +170,7 @@ def write_bands(
     holes: bool,
     metadata: Metadata | None = None,
 ) -> list[str]:
-    """Write a picture from rows of tiles; TIFF and Deep Zoom stream them, the others gather them first.
+    """Write a picture from rows of tiles; JPEG and WebP gather them first, the others write as they come.
 
     Parameters
     ----------
@@ -177,7 +178,7 @@ def write_bands(
     shape : (H, W, C)
     dtype : "uint8", "uint16" or "float32"
     holes : bool
-        Whether a TIFF gets an alpha plane; the others get one if a pixel turns out invalid.
+        Whether TIFF and PNG get an alpha plane; WebP gets one if a pixel turns out invalid.
 
     Returns
     -------
@@ -191,44 +192,41 @@ def write_bands(
     kind = check_output(path, width, height)
     metadata = metadata or Metadata()
     metadata = replace(metadata, icc=fitting(metadata.icc, 3 if kind == "WebP" else channels))
-    notes: list[str] = []
-    if kind == "TIFF":
-        with replacing(path) as file:
-            write_tiff(file, bands, (height, width, channels), dtype, holes, metadata)
-        return notes
-    target = _target(kind, dtype)
+    target, notes = _target(kind, dtype), []
     if target != dtype:
         notes.append(f"{path}: {kind} cannot hold {dtype}; written as {target} (use .tif to keep it)")
+        bands = ((top, _narrowed(rows, target), covered) for top, rows, covered in bands)
     if kind == "Deep Zoom":
         _write_deep_zoom(path, bands, (width, height), metadata)
         return notes
-    image, valid = _gathered(bands, shape, target)
     if kind == "JPEG":
-        image[~valid] = 0
         metadata = _within_segments(path, metadata, notes)
-    elif not valid.all():
-        image = np.concatenate([image, alpha_plane(valid, image.dtype)], 2)
-    writers: dict[str, Callable[[BinaryIO, Array, Metadata], None]] = {
-        "JPEG": _write_jpeg, "PNG": _write_png, "WebP": _write_webp,
-    }  # fmt: skip
     with replacing(path) as file:
-        writers[kind](file, image, metadata)
+        if kind == "TIFF":
+            write_tiff(file, bands, (height, width, channels), dtype, holes, metadata)
+        elif kind == "PNG":
+            _write_png(file, bands, (height, width, channels + holes), target, metadata)
+        else:
+            write = _write_jpeg if kind == "JPEG" else _write_webp
+            write(file, *_gathered(bands, shape, target), metadata)
     return notes
 
 
 def _target(kind: str, dtype: str) -> str:
-    """Return the sample type that a format other than TIFF gives to pixels of `dtype`."""
-    return "uint8" if dtype == "uint8" or kind != "PNG" else "uint16"
+    """Return the sample type that a format gives to pixels of `dtype`."""
+    if kind == "TIFF" or dtype == "uint8":
+        return dtype
+    return "uint16" if kind == "PNG" else "uint8"
 
 
 def _gathered(
-    bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], target: str
+    bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], dtype: str
 ) -> tuple[Array, Array]:
-    """Put rows of tiles together, narrowed to another type, and where they are valid."""
-    image, valid = np.zeros(shape, target), np.zeros(shape[:2], bool)
+    """Put rows of tiles together, black where they are not valid, and where they are."""
+    image, valid = np.zeros(shape, dtype), np.zeros(shape[:2], bool)
     for top, rows, covered in bands:
         here = slice(top, top + len(rows))
-        image[here] = rows if rows.dtype == target else _narrowed(rows, target)
+        image[here] = rows if covered.all() else rows * covered[:, :, None]
         valid[here] = covered
     return image, valid
 
@@ -249,7 +247,6 @@ def _write_deep_zoom(
 
     def rows() -> Iterator[Array]:
         for _, part, covered in bands:
-            part = part if part.dtype == np.uint8 else _narrowed(part, "uint8")
             yield part if covered.all() else part * covered[:, :, None]
 
     with _replacing_folder(tiles_folder(path)) as folder:
@@ -293,20 +290,36 @@ def _within_segments(path: Path, metadata: Metadata, notes: list[str]) -> Metada
     return Metadata(exif, metadata.icc, xmp)
 
 
-def _pillow(image: Array) -> Image.Image:
-    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+def _write_jpeg(file: BinaryIO, image: Array, _: Array, metadata: Metadata) -> None:
+    """Encode with OpenCV, which needs no copy of the picture, and put the metadata behind its header."""
+    if image.shape[2] == 3:
+        cv2.cvtColor(image, cv2.COLOR_RGB2BGR, image)
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY,
+               cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # fmt: skip
+    data = memoryview(cv2.imencode(".jpg", image, options)[1])
+    head = 4 + int.from_bytes(data[4:6], "big")  # two markers and the length of the second
+    file.write(data[:head])
+    file.writelines(_segments(metadata))
+    file.write(data[head:])
 
 
-def _write_jpeg(file: BinaryIO, image: Array, metadata: Metadata) -> None:
-    options: dict[str, Any] = {"xmp": metadata.xmp} if metadata.xmp else {}
-    _pillow(image).save(
-        file, "JPEG", quality=JPEG_QUALITY, subsampling=0, exif=metadata.exif or b"",
-        icc_profile=metadata.icc, **options,
-    )  # fmt: skip
+def _segments(metadata: Metadata) -> Iterator[bytes]:
+    """Yield a JPEG's segments of EXIF, XMP and ICC profile (in parts of 64 kB)."""
+    found = [(0xE1, metadata.exif)] if metadata.exif else []
+    if metadata.xmp:
+        found.append((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + metadata.xmp))
+    icc = metadata.icc or b""
+    parts = [icc[k : k + JPEG_SEGMENT] for k in range(0, len(icc), JPEG_SEGMENT)]
+    for k, part in enumerate(parts, 1):
+        found.append((0xE2, b"ICC_PROFILE\0" + bytes((k, len(parts))) + part))
+    for marker, data in found:
+        yield bytes((0xFF, marker)) + (len(data) + 2).to_bytes(2, "big") + data
 
 
-def _write_webp(file: BinaryIO, image: Array, metadata: Metadata) -> None:
-    picture = _pillow(image)
+def _write_webp(file: BinaryIO, image: Array, valid: Array, metadata: Metadata) -> None:
+    if not valid.all():
+        image = np.concatenate([image, alpha_plane(valid, image.dtype)], 2)
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     if picture.mode in ("L", "LA"):
         picture = picture.convert("RGB" if picture.mode == "L" else "RGBA")
     picture.save(
@@ -315,13 +328,16 @@ def _write_webp(file: BinaryIO, image: Array, metadata: Metadata) -> None:
     )  # fmt: skip
 
 
-def _write_png(file: BinaryIO, image: Array, metadata: Metadata) -> None:
-    if image.dtype == np.uint16:
-        file.writelines(chunks16(image, metadata.icc, metadata.exif, metadata.xmp))
-        return
-    info = PngImagePlugin.PngInfo()
-    if metadata.xmp:
-        info.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-    _pillow(image).save(
-        file, "PNG", compress_level=3, pnginfo=info, exif=metadata.exif or b"", icc_profile=metadata.icc
-    )
+def _write_png(
+    file: BinaryIO,
+    bands: Iterator[tuple[int, Array, Array]],
+    shape: tuple[int, int, int],
+    dtype: str,
+    metadata: Metadata,
+) -> None:
+    def rows() -> Iterator[Array]:
+        for _, part, covered in bands:
+            alpha = part.shape[2] < shape[2]
+            yield np.concatenate([part, alpha_plane(covered, dtype)], 2) if alpha else part
+
+    file.writelines(png_chunks(rows(), shape, dtype, metadata.icc, metadata.exif, metadata.xmp))

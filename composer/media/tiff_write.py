@@ -118,7 +118,7 @@ def _layout(shape: tuple[int, int, int], dtype: str) -> dict[str, Any]:
         "tile": (TIFF_TILE, TIFF_TILE),
         "photometric": "rgb" if planes >= 3 else "minisblack",
         "compression": "zlib",
-        "compressionargs": {"level": 4},
+        "compressionargs": {"level": 2},
         "buffersize": TIFF_BUFFER,
         "predictor": dtype != "float32",
         "planarconfig": "contig" if planes > 1 else None,
@@ -143,24 +143,22 @@ def _exif_tags(metadata: Metadata) -> list[tuple[int, int, int, Any, bool]]:
 
 def _tiff_tiles(bands: Iterator[tuple[int, Array, Array]], planes: int) -> Iterator[Array]:
     """Cut rows of pixels into TIFF tiles, row by row, whatever the height of the rows that come in."""
-    waiting: list[Array] = []
-    count = 0
+    waiting: tuple[Array, Array] | None = None
     for _, rows, covered in bands:
-        if planes > rows.shape[2]:
-            rows = np.concatenate([rows, alpha_plane(covered, rows.dtype)], 2)
-        waiting.append(rows)
-        count += len(rows)
-        if count >= TIFF_TILE:
-            block = np.concatenate(waiting)
-            whole = count // TIFF_TILE * TIFF_TILE
-            yield from _tiles_of(block[:whole])
-            waiting, count = [block[whole:]], count - whole
-    if count:
-        yield from _tiles_of(np.concatenate(waiting))
+        if waiting is not None:
+            rows, covered = np.concatenate([waiting[0], rows]), np.concatenate([waiting[1], covered])
+        whole = len(rows) // TIFF_TILE * TIFF_TILE
+        yield from _tiles_of(rows[:whole], covered[:whole], planes)
+        waiting = (rows[whole:], covered[whole:]) if whole < len(rows) else None
+    if waiting is not None:
+        yield from _tiles_of(*waiting, planes)
 
 
-def _tiles_of(block: Array) -> Iterator[Array]:
-    for y in range(0, len(block), TIFF_TILE):
-        for x in range(0, block.shape[1], TIFF_TILE):
-            tile = block[y : y + TIFF_TILE, x : x + TIFF_TILE]
+def _tiles_of(rows: Array, covered: Array, planes: int) -> Iterator[Array]:
+    for y in range(0, len(rows), TIFF_TILE):
+        for x in range(0, rows.shape[1], TIFF_TILE):
+            here = slice(y, y + TIFF_TILE), slice(x, x + TIFF_TILE)
+            tile = rows[here]
+            if planes > tile.shape[2]:
+                tile = np.concatenate([tile, alpha_plane(covered[here], tile.dtype)], 2)
             yield tile if tile.shape[2] > 1 else tile[:, :, 0]
