@@ -130,7 +130,8 @@ def render_bands(
     total, done, started = len(tops) * len(lefts), 0, time.perf_counter()
     channels, dtype = canvas_channels(composition), output_dtype(composition)
     for layer in composition.layers:
-        store_of(context).forget(layer.photo, but=source_shrink(composition, layer))
+        if source_shrink(composition, layer) == 1:
+            store_of(context).forget(layer.photo, but=1)
 
     def work(rect: Rect) -> tuple[Array, Array]:
         if context.cancelled():
