@@ -359,6 +359,8 @@ def test_a_photo_outside_the_crop_is_named() -> None:
 
 
 def files(folder: Path, photos: list[np.ndarray]) -> Path:
+    folder = folder / "photos"
+    folder.mkdir()
     for k, pixels in enumerate(photos):
         Image.fromarray(pixels).save(folder / f"{k}.jpg", quality=95)
     return folder
@@ -376,9 +378,8 @@ def test_each_photo_is_decoded_once_whatever_the_memory(
 
     monkeypatch.setattr(decoding, "decode", counted)
     folder = files(tmp_path, room())
-    composer.stitch(
-        folder, tmp_path / "a.tif", save=tmp_path / "plan", layers=tmp_path / "l.tif", device="cpu"
-    )
+    plan, layers = tmp_path / "plan", tmp_path / "l.tif"
+    composer.stitch(folder, tmp_path / "a.tif", save=plan, layers=layers, device="cpu")
     assert len(calls) == len(set(calls)) == 3
     for memory in (1 << 30, 1 << 20, 1):
         calls.clear()
