@@ -27,6 +27,7 @@ Key = tuple[str, str, int, str]
 __all__ = ["PhotoStore", "coarse", "decode", "store_of"]
 
 COARSE_MEGAPIXELS = 0.25  # what plans look at
+DEVICE_MEMORY = 4 << 30  # for photos on a GPU
 
 
 def coarse(photo: Photo, megapixels: float = COARSE_MEGAPIXELS) -> int:
@@ -162,7 +163,7 @@ class PhotoStore:
 
     def __init__(self, profile: bytes | None = None, max_memory: int = 1 << 30) -> None:
         self.profile = profile
-        self._left = self._left_on_device = max_memory
+        self._left, self._left_on_device = max_memory, DEVICE_MEMORY
         self._kept: dict[Key, Any] = {}
         self._maps: dict[Key, mmap.mmap] = {}
         self._locks: dict[Key, threading.Lock] = {}
@@ -179,7 +180,7 @@ class PhotoStore:
     def pixels(self, photo: Photo, shrink: int = 1, device: str = "cpu") -> Any:
         """Return decoded pixels, 1/shrink as wide (averages), read-only, on "cpu" or "cuda".
 
-        A device keeps the photos it was given while they fit into as much memory as the host's.
+        A device keeps the photos it was given while they fit into 4 GiB.
 
         Raises
         ------
