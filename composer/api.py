@@ -204,7 +204,7 @@ def stitch(
     if target is not None:
         check_output(target)
     if layers is not None:
-        check_layers(Path(layers))
+        check_layers(Path(layers), target)
     wide = preview or width
     if pipeline is None:
         megapixels = 0.15 if preview else 0.25
@@ -234,10 +234,10 @@ def stitch(
             plan = pipeline.plan(found, context)
         if save is not None:
             save_plan(Path(save), plan)
-        if layers is not None:
-            _write_layers(Path(layers), plan, context)
         outputs = _output_names(target, plan)
         _check_canvases(plan, outputs, memory)
+        if layers is not None:
+            _write_layers(plan, _output_names(Path(layers), plan), context)
         made = tuple(_made(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True))
     return Stitched(made, plan.unused, tuple(watch.stages.items()), peak_mb())
 
@@ -347,7 +347,7 @@ def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:
         if target is None:
             names.append(None)
             continue
-        name = _numbered(target, k)
+        name = target if k == 1 else target.with_stem(f"{target.stem}-{k}")
         if name.resolve() in inputs:
             raise OutputError(f"{name}: is one of the photos; choose another name for the panorama")
         check_output(name, composition.width, composition.height)
@@ -370,19 +370,14 @@ def _check_canvases(plan: Plan, outputs: list[Path | None], memory: int) -> None
             )
 
 
-def _numbered(path: Path, k: int) -> Path:
-    """Return the name for the k-th panorama."""
-    return path if k == 1 else path.with_stem(f"{path.stem}-{k}")
-
-
-def _write_layers(path: Path, plan: Plan, context: Context) -> None:
+def _write_layers(plan: Plan, names: list[Path | None], context: Context) -> None:
     """Write the warped photos and seam masks of each panorama."""
     started = time.perf_counter()
-    for k, composition in enumerate(plan.compositions, 1):
-        with replacing(_numbered(path, k)) as file:
-            metadata = _metadata(composition, context)
+    for composition, name in zip(plan.compositions, names, strict=True):
+        assert name is not None
+        with replacing(name) as file:
             size = composition.width, composition.height
-            write_pages(file, layer_pages(composition, context), size, metadata.icc)
+            write_pages(file, layer_pages(composition, context), size, _metadata(composition, context).icc)
     context.observe(Event("layers", 1.0, time.perf_counter() - started))
 
 

@@ -72,6 +72,15 @@ def test_only_tiff_holds_layers(tmp_path: Path) -> None:
         composer.stitch(room(), layers=tmp_path / "l.png")
 
 
+def test_layers_take_the_place_of_neither_panorama_nor_photo(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="is the panorama's name too"):
+        composer.stitch(room(), tmp_path / "l.tif", layers=tmp_path / "l.tif")
+    for k, pixels in enumerate(room()):
+        tifffile.imwrite(tmp_path / f"{k}.tif", pixels)
+    with pytest.raises(OutputError, match="is one of the photos"):
+        composer.stitch(tmp_path, layers=tmp_path / "1.tif", device="cpu")
+
+
 def test_cancelled_layers_leave_nothing(tmp_path: Path) -> None:
     composition = composer.stitch(room(), device="cpu").panoramas[0].composition
     context = Context(photos=PhotoStore(), cancelled=lambda: True)

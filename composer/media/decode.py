@@ -165,6 +165,7 @@ class PhotoStore:
         self.profile = profile
         self._left, self._left_on_device = max_memory, DEVICE_MEMORY
         self._kept: dict[Key, Any] = {}
+        self._counted: dict[Key, int] = {}
         self._maps: dict[Key, mmap.mmap] = {}
         self._locks: dict[Key, threading.Lock] = {}
         self._lock = threading.Lock()
@@ -197,7 +198,7 @@ class PhotoStore:
             if found is None and device != "cpu":
                 return self._uploaded(key, self.pixels(photo, shrink), device)
             if found is None:
-                found = self._keep(key, self._made(photo, shrink))
+                found = self._keep(key, self._made(photo, shrink), photo)
         return found
 
     def rest(self, photo: Photo, shrink: int = 1) -> None:
@@ -211,10 +212,10 @@ class PhotoStore:
         with self._lock:
             for key in [k for k in self._kept if k[:2] == (photo.name, photo.sha256) and k[2] != but]:
                 gone = self._kept.pop(key)
+                self._maps.pop(key, None)
+                self._left += self._counted.pop(key, 0)
                 if key[3] != "cpu":
                     self._left_on_device += gone.nbytes
-                elif self._maps.pop(key, None) is None:
-                    self._left += gone.nbytes
 
     def _made(self, photo: Photo, shrink: int) -> Array:
         """Decode a photo, or reduce it: from the version that plans look at where that is larger."""
@@ -235,11 +236,13 @@ class PhotoStore:
                 self._kept[key] = copy
         return copy
 
-    def _keep(self, key: Key, pixels: Array) -> Array:
-        """Keep an array in memory while the budget lasts, else in a scratch file."""
+    def _keep(self, key: Key, pixels: Array, photo: Photo) -> Array:
+        """Keep an array in memory while the budget lasts, else in a scratch file; the caller's is there."""
         with self._lock:
-            fits = pixels.nbytes <= self._left
-            self._left -= pixels.nbytes if fits else 0
+            cost = 0 if pixels is photo.pixels else pixels.nbytes
+            fits = cost <= self._left
+            self._counted[key] = cost if fits else 0
+            self._left -= self._counted[key]
         kept = pixels.view()
         if not fits:
             self._maps[key] = _scratch(pixels)

@@ -75,8 +75,8 @@ def check_output(path: Path, width: int = 1, height: int = 1) -> str:
     return kind
 
 
-def check_layers(path: Path) -> None:
-    """Check that a TIFF of layers can be written.
+def check_layers(path: Path, output: Path | None = None) -> None:
+    """Check that a TIFF of layers can be written beside the output.
 
     Raises
     ------
@@ -84,6 +84,8 @@ def check_layers(path: Path) -> None:
     """
     if FORMATS.get(path.suffix.lower()) != "TIFF":
         raise OutputError(f"{path}: layers are written as TIFF; give a name that ends in .tif")
+    if output is not None and path.resolve() == output.resolve():
+        raise OutputError(f"{path}: is the panorama's name too; choose another for the layers")
     check_folder(path)
 
 

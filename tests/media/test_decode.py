@@ -502,7 +502,7 @@ def test_store_is_read_only_wherever_it_keeps_pixels(tmp_path, memory, dtype):
     store = PhotoStore(None, memory)
     for photo in (array, file):
         found = store.pixels(photo)
-        assert in_scratch(found) == (memory == 0)
+        assert in_scratch(found) == (memory == 0 and photo is file)  # an array is in memory anyway
         assert np.array_equal(found, pixels)
         assert found.dtype == pixels.dtype
         with pytest.raises(ValueError, match="read-only"):
