@@ -141,7 +141,8 @@ def test_bands_give_the_same_file_content_as_one_image(tmp_path, name, planes):
     assert np.array_equal(read(tmp_path / name), pixels)
 
 
-def test_tiff_is_written_while_bands_come(tmp_path):
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_files_are_written_while_bands_come(tmp_path, name):
     """No more than two rows of tiles are ever asked for ahead of what is on disk."""
     sizes = []
     rng = np.random.default_rng(0)
@@ -152,7 +153,7 @@ def test_tiff_is_written_while_bands_come(tmp_path):
             sizes.append(part.stat().st_size)
             yield top, rng.integers(0, 255, (256, 512, 3), np.uint8), np.ones((256, 512), bool)
 
-    write_bands(tmp_path / "a.tif", bands(), (256 * 12, 512, 3), "uint8", False)
+    write_bands(tmp_path / name, bands(), (256 * 12, 512, 3), "uint8", False)
     assert sizes[-1] > 8 * 256 * 512 * 3
 
 
