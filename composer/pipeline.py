@@ -9,7 +9,6 @@ import tomllib
 import types
 import typing
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +44,8 @@ def find_stage(name: str) -> type:
     if where is None and ":" in name:
         where = name
     if where is None:
+        from importlib import metadata  # slow, and seldom needed
+
         found = metadata.entry_points(group="composer.stages", name=name)
         where = next((e.value for e in found), None)
     if where is None:
