@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend import resolve_device
+from composer.backend.memory import allowance, peak_mb
 from composer.cube import with_face, write_faces
 from composer.errors import (
     ImageTooLarge,
@@ -24,13 +24,22 @@ from composer.errors import (
     OutputError,
     PhotoError,
 )
+from composer.layers import layer_pages
 from composer.media.archive import load_plan, save_plan
 from composer.media.decode import PhotoStore
-from composer.media.encode import check_folder, check_output, write_bands
+from composer.media.encode import (
+    STREAMED,
+    check_folder,
+    check_layers,
+    check_output,
+    replacing,
+    write_bands,
+)
 from composer.media.header import photo_from_array, read_photo
 from composer.media.inputs import expand
 from composer.media.lens import LENSES, with_lens
 from composer.media.metadata import Metadata, carried, read_metadata
+from composer.media.tiff_write import write_pages
 from composer.pipeline import Pipeline, stitching
 from composer.records import Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
 from composer.render import canvas_channels, output_dtype, render, render_bands
@@ -43,7 +52,7 @@ Source = str | Path | Array
 
 __all__ = ["Panorama", "Stitched", "run", "stitch"]
 
-DEFAULT_MEMORY = 4 << 30
+PHOTO_SHARE = 8  # an eighth of the memory allowed is for decoded photos: scratch files are nearly as fast
 
 
 @dataclass(frozen=True)
@@ -137,6 +146,7 @@ def stitch(
     save: str | Path | None = None,
     cube: str | Path | None = None,
     patches: Mapping[str, str | Path] | None = None,
+    layers: str | Path | None = None,
     pipeline: Pipeline | None = None,
     settings: Mapping[str, str] | None = None,
     device: str = "auto",
@@ -183,6 +193,8 @@ def stitch(
         A folder for the six faces of the cube around the panorama, to be retouched.
     patches : mapping or None
         Retouched faces ("front", "right", "back", "left", "up", "down") and their files, to be put back.
+    layers : path or None
+        Write every warped photo and its seam mask as the pages of this TIFF, to retouch elsewhere.
     pipeline : Pipeline or None
         Another chain of stages; the options above that it contains are then its own.
     settings : mapping or None
@@ -191,7 +203,10 @@ def stitch(
     workers : int or None
         Threads; None uses every core. The result does not depend on it.
     max_memory : int or None
-        Bytes for decoded photos; what exceeds them is kept in scratch files. None: 4 GiB.
+        Bytes that decoded photos and a canvas held in memory may take together; an eighth of them is for
+        photos, and what exceeds it goes to scratch files. Only JPEG, WebP and results in memory hold a
+        canvas. None: half of what the machine has available, at most 4 GiB. The result does not depend
+        on it.
     observe : callable or None
         Called with an `Event` after each step.
     cancelled : callable or None
@@ -224,6 +239,8 @@ def stitch(
             check_folder(Path(wanted))
     if target is not None:
         check_output(target)
+    if layers is not None:
+        check_layers(Path(layers), target)
     wide = preview or width
     if pipeline is None:
         options: dict[str, dict[str, Any]] = {
@@ -239,7 +256,7 @@ def stitch(
         }  # fmt: skip
         pipeline = stitching(blend, options)
     pipeline = pipeline.with_options(settings or {})
-    memory = max_memory or DEFAULT_MEMORY
+    memory = max_memory or allowance()
     watch = _Stopwatch(observe)
     context = Context(
         resolve_device(device),
@@ -257,14 +274,14 @@ def stitch(
             elif wide:
                 plan = replace(plan, compositions=tuple(rescaled(c, wide) for c in plan.compositions))
             used = tuple(la.photo for c in plan.compositions for la in c.layers)
-            context = replace(context, photos=PhotoStore.for_photos(used, memory))
+            context = replace(context, photos=PhotoStore.for_photos(used, memory // PHOTO_SHARE))
         else:
             found = _photos(photos, memory)
             if lens != "rectilinear" or lens_fov:
                 found = replace(found, items=tuple(with_lens(p, lens, lens_fov) for p in found.items))
             if len(found.items) < 2:
                 raise NothingToStitch(_too_few(found), found.unused)
-            context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
+            context = replace(context, photos=PhotoStore.for_photos(found.items, memory // PHOTO_SHARE))
             watch(Event("read headers", 1.0, time.perf_counter() - started))
             plan = pipeline.plan(found, context)
         for face, file in (patches or {}).items():
@@ -273,10 +290,13 @@ def stitch(
         if save is not None:
             save_plan(Path(save), plan)
         outputs = _output_names(target, plan)
+        _check_canvases(plan, outputs, memory)
+        if layers is not None:
+            _write_layers(plan, _output_names(Path(layers), plan), context)
         if cube is not None:
             write_faces(*_single(plan, "--cube"), Path(cube), pipeline.blend, context)
         made = tuple(_made(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True))
-    return Stitched(made, plan.unused, tuple(watch.stages.items()), _peak_mb())
+    return Stitched(made, plan.unused, tuple(watch.stages.items()), peak_mb())
 
 
 def run(
@@ -408,24 +428,49 @@ def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:
     return names
 
 
+def _check_canvases(plan: Plan, outputs: list[Path | None], memory: int) -> None:
+    """Refuse canvases that would have to be held in memory and do not fit beside the photos."""
+    for composition, output in zip(plan.compositions, outputs, strict=True):
+        if output is not None and check_output(output) in STREAMED:
+            continue
+        planes = canvas_channels(composition) * np.dtype(output_dtype(composition)).itemsize + 1
+        need = composition.width * composition.height * planes
+        if need > memory - memory // PHOTO_SHARE:
+            raise OutputError(
+                f"{output or 'result'}: {composition.width} x {composition.height} pixels need "
+                f"{need >> 20} MB at once, more than --max-memory leaves; write .tif, .png or .dzi, or make "
+                "it smaller with --width"
+            )
+
+
+def _write_layers(plan: Plan, names: list[Path | None], context: Context) -> None:
+    """Write the warped photos and seam masks of each panorama."""
+    started = time.perf_counter()
+    for composition, name in zip(plan.compositions, names, strict=True):
+        assert name is not None
+        with replacing(name) as file:
+            size = composition.width, composition.height
+            write_pages(file, layer_pages(composition, context), size, _metadata(composition, context).icc)
+    context.observe(Event("layers", 1.0, time.perf_counter() - started))
+
+
+def _metadata(composition: Composition, context: Context) -> Metadata:
+    """Return what the result keeps of the first photo's metadata."""
+    first = composition.layers[0].photo
+    metadata = carried(read_metadata(first), composition.width, composition.height)
+    if context.photos.profile is None:
+        return metadata
+    return Metadata(metadata.exif, context.photos.profile, metadata.xmp)
+
+
 def _made(composition: Composition, output: Path | None, pipeline: Pipeline, context: Context) -> Panorama:
     """Render one panorama to memory or to its file."""
     if output is None:
         image, valid = render(composition, pipeline.blend, context, pipeline.tile_stages)
         return Panorama(composition, None, image, valid)
-    first = composition.layers[0].photo
-    metadata = carried(read_metadata(first), composition.width, composition.height)
-    if context.photos.profile is not None:
-        metadata = Metadata(metadata.exif, context.photos.profile, metadata.xmp)
     bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
     shape = (composition.height, composition.width, canvas_channels(composition))
-    streamed = output.suffix.lower() in (".tif", ".tiff")
-    holes = streamed and has_holes(composition)
+    holes = check_output(output) in ("TIFF", "PNG") and has_holes(composition)
+    metadata = _metadata(composition, context)
     notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
     return Panorama(composition, output, notes=tuple(notes))
-
-
-def _peak_mb() -> float:
-    """Return the process's peak resident memory in MB."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)

@@ -73,14 +73,19 @@ class Device(StrEnum):
 PhotoArguments = Annotated[
     list[str] | None, typer.Argument(metavar="PHOTOS...", help="Photographs, folders, or patterns.")
 ]
-Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif or .webp.")]
+Output = Annotated[
+    Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif, .webp or .dzi.")
+]
 Summary = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Set a stage's option.")
 ]
 DeviceOption = Annotated[Device, typer.Option(help="Where pixels are computed.")]
 Workers = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
-MaxMemory = Annotated[int | None, typer.Option(metavar="MB", help="Memory for decoded photos [4096].")]
+MaxMemory = Annotated[
+    int | None,
+    typer.Option(metavar="MB", help="Memory for photos and canvas [half of what is free, up to 4096]."),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 
@@ -119,6 +124,9 @@ def stitch(
     patch: Annotated[
         list[str] | None, typer.Option(metavar="FACE=FILE", help="Put a retouched face of the cube back.")
     ] = None,
+    layers: Annotated[
+        Path | None, typer.Option(metavar="FILE.tif", help="Write warped photos and seam masks as pages.")
+    ] = None,
     settings: Set = None,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
@@ -138,8 +146,8 @@ def stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), points=points,
             lens=lens.value, lens_fov=lens_fov, anchor=anchor, blend=blend.value, load=load, save=save,
-            cube=cube, patches=_patches(patch or []), settings=_settings(settings or []), device=device.value,
-            workers=workers, max_memory=_bytes(max_memory), observe=observe,
+            cube=cube, patches=_patches(patch or []), layers=layers, settings=_settings(settings or []),
+            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 
     _report(_guarded(work, debug, quiet, summary), summary, save, quiet)

@@ -10,7 +10,6 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +47,8 @@ def find_stage(name: str) -> type:
     if where is None and ":" in name:
         where = name
     if where is None:
+        from importlib import metadata  # slow, and seldom needed
+
         found = metadata.entry_points(group="composer.stages", name=name)
         where = next((e.value for e in found), None)
     if where is None:

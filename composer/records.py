@@ -398,7 +398,7 @@ class Context:
     seed : int
         For whatever draws random numbers.
     max_memory : int
-        Bytes that decoded photos and one canvas may take together.
+        Bytes that decoded photos and a canvas held in memory may take together.
     observe : callable
         Called with an `Event` after each step.
     cancelled : callable

@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.warp import source_pixels, warp_layer
+from composer.align.warp import source_shrink, warp_layer
 from composer.backend import namespace, remap, to_device, to_numpy
 from composer.blend.compose import with_sources
 from composer.errors import Cancelled
+from composer.media.decode import store_of
 from composer.records import Composition, Context, Event, Locality, Rect, Tile
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 __all__ = [
     "BlendStage",
     "TileStage",
     "canvas_channels",
+    "in_order",
+    "layers_of",
     "output_dtype",
+    "owners_of",
+    "quantised",
     "render",
     "render_bands",
     "render_tile",
+    "tiles_of",
+    "warped",
 ]
 
 TILE = 256
+AHEAD = 32  # finished tiles that may wait for a slow writer
 LOW_BANDS_MARGIN = 2
 _DEPTHS = {"uint8": cv2.CV_8U, "uint16": cv2.CV_16U}
 
@@ -91,7 +101,7 @@ def render_bands(
     stages: tuple[TileStage, ...] = (),
     tile_size: int = TILE,
 ) -> Iterator[tuple[int, Array, Array]]:
-    """Render the canvas in rows of tiles, from the top.
+    """Render the canvas in rows of tiles, from the top; photos are dropped when nothing below shows them.
 
     Parameters
     ----------
@@ -119,6 +129,9 @@ def render_bands(
     lefts = range(0, composition.width, tile_size)
     total, done, started = len(tops) * len(lefts), 0, time.perf_counter()
     channels, dtype = canvas_channels(composition), output_dtype(composition)
+    for layer in composition.layers:
+        if source_shrink(composition, layer) == 1:
+            store_of(context).forget(layer.photo, but=1)
 
     def work(rect: Rect) -> tuple[Array, Array]:
         if context.cancelled():
@@ -127,12 +140,8 @@ def render_bands(
         return quantised(to_numpy(tile.image), dtype), to_numpy(tile.valid)
 
     with ThreadPoolExecutor(context.workers) as pool:
-        rects = (
-            Rect(x, y, min(x + tile_size, composition.width), min(y + tile_size, composition.height))
-            for y in tops
-            for x in lefts
-        )
-        results = _in_order(pool, work, rects, ahead=2 * context.workers)
+        canvas = Rect(0, 0, composition.width, composition.height)
+        results = in_order(pool, work, tiles_of(canvas, tile_size))
         for y in tops:
             height = min(tile_size, composition.height - y)
             image = np.zeros((height, composition.width, channels), dtype)
@@ -142,22 +151,32 @@ def render_bands(
                 image[:, x : x + part.shape[1]], valid[:, x : x + part.shape[1]] = part, covered
                 done += 1
             context.observe(Event("render", done / total))
+            _forget_above(composition, y + tile_size - halo - align, context)
             yield y, image, valid
     context.observe(Event("render", 1.0, time.perf_counter() - started))
 
 
-def _in_order(
-    pool: ThreadPoolExecutor,
-    work: Callable[[Rect], tuple[Array, Array]],
-    rects: Iterator[Rect],
-    ahead: int,
-) -> Iterator[tuple[Array, Array]]:
-    """Run `work` on the pool and yield results in order, at most `ahead` waiting."""
-    waiting: deque[Future[tuple[Array, Array]]] = deque()
+def _forget_above(composition: Composition, top: int, context: Context) -> None:
+    """Drop the photos that no row from `top` on shows."""
+    for layer in composition.layers:
+        if layer.rect.y1 <= top:
+            store_of(context).forget(layer.photo)
+
+
+def tiles_of(rect: Rect, size: int) -> Iterator[Rect]:
+    """Cut a rectangle into tiles, row by row."""
+    for y in range(rect.y0, rect.y1, size):
+        for x in range(rect.x0, rect.x1, size):
+            yield Rect(x, y, min(x + size, rect.x1), min(y + size, rect.y1))
+
+
+def in_order(pool: ThreadPoolExecutor, work: Callable[[Rect], T], rects: Iterator[Rect]) -> Iterator[T]:
+    """Run `work` on the pool and yield results in order, a few waiting."""
+    waiting: deque[Future[T]] = deque()
     try:
         for rect in rects:
             waiting.append(pool.submit(work, rect))
-            if len(waiting) > ahead:
+            if len(waiting) > AHEAD:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
@@ -190,7 +209,10 @@ def render_tile(
         grown.x0 // align * align, grown.y0 // align * align,
         -(-grown.x1 // align) * align, -(-grown.y1 // align) * align,
     )  # fmt: skip
-    tiles = _layers_of(composition, around, context)
+    owners = owners_of(composition, around)
+    if len(owners) == 1 and not stages:
+        around = rect  # nothing to blend
+    tiles = layers_of(composition, owners, around, context)
     if tiles:
         tile = blend.blend(tiles)
         if stages:
@@ -211,29 +233,44 @@ def render_tile(
     return _cropped(tile, rect)
 
 
-def _layers_of(composition: Composition, rect: Rect, context: Context) -> list[Tile]:
-    """Warp every layer that owns something in or next to a rectangle."""
+def owners_of(composition: Composition, rect: Rect) -> list[int]:
+    """Return the layers that own something in or next to a rectangle and can touch it."""
     owners = list(range(len(composition.layers)))
     if composition.seams is not None:
         columns = _cells(rect.x0, rect.x1, composition, horizontal=True)
         rows = _cells(rect.y0, rect.y1, composition, horizontal=False)
         near = [np.unique(np.concatenate(c[:2])) for c in (rows, columns)]
         owners = [int(k) for k in np.unique(composition.seams[np.ix_(*near)])]
+    return [k for k in owners if _touches(composition.layers[k].rect, rect, composition)]
+
+
+def layers_of(composition: Composition, owners: list[int], rect: Rect, context: Context) -> list[Tile]:
+    """Warp layers onto a rectangle, each weighed by its share of the seam cells."""
     tiles = []
     for k in owners:
-        layer = composition.layers[k]
-        if not _touches(layer.rect, rect, composition):
-            continue
-        pixels = source_pixels(composition, layer, context, context.device)
-        tile = warp_layer(composition, layer, rect, pixels)
+        tile = warped(composition, k, rect, context)
         if tile.image.shape[2] < canvas_channels(composition):
             tile = replace(tile, image=namespace(tile.image).concat([tile.image] * 3, axis=2))
-        if composition.seams is None:
-            weight = np.full((rect.height, rect.width), 1 / (k + 1), np.float32)
-        else:
-            weight = _ownership(composition.seams, k, rows, columns)
-        tiles.append(replace(tile, weight=to_device(weight, context.device)))
+        tiles.append(replace(tile, weight=to_device(_weight(composition, k, rect), context.device)))
     return tiles
+
+
+def warped(composition: Composition, k: int, rect: Rect, context: Context) -> Tile:
+    """Warp one layer onto a rectangle, and let go of its photo's scratch file."""
+    layer, store = composition.layers[k], store_of(context)
+    shrink = source_shrink(composition, layer)
+    tile = warp_layer(composition, layer, rect, store.pixels(layer.photo, shrink, context.device))
+    store.rest(layer.photo, shrink)
+    return tile
+
+
+def _weight(composition: Composition, k: int, rect: Rect) -> Array:
+    """Return (h, w) float32: how strongly layer k owns each pixel; without seams the first goes first."""
+    if composition.seams is None:
+        return np.full((rect.height, rect.width), 1 / (k + 1), np.float32)
+    rows = _cells(rect.y0, rect.y1, composition, horizontal=False)
+    columns = _cells(rect.x0, rect.x1, composition, horizontal=True)
+    return _ownership(composition.seams, k, rows, columns)
 
 
 def _cells(start: int, stop: int, composition: Composition, horizontal: bool) -> tuple[Array, Array, Array]:
@@ -292,16 +329,27 @@ def _with_low_bands(tile: Tile, composition: Composition) -> Tile:
     y = np.arange(tile.rect.y0, tile.rect.y1)
     if composition.closed:
         x = x % composition.width
-    u, v = (x - offset) / step + LOW_BANDS_MARGIN, (y - offset) / step
+    u = ((x - offset) / step + LOW_BANDS_MARGIN).astype(np.float32)
+    v = ((y - offset) / step).astype(np.float32)
+    height, width = composition.low_bands.shape[:2]
+    across = _span(u, width + 2 * LOW_BANDS_MARGIN)
+    down = _span(v, height)
+    columns = across - LOW_BANDS_MARGIN
+    columns = columns % width if composition.closed else np.clip(columns, 0, width - 1)
+    field = xp.asarray(composition.low_bands[np.ix_(down, columns)])
     size = tile.image.shape[:2]
-    u = xp.broadcast_to(xp.asarray(u.astype(np.float32))[None, :], size)
-    v = xp.broadcast_to(xp.asarray(v.astype(np.float32))[:, None], size)
-    field = np.pad(
-        composition.low_bands,
-        ((0, 0), (LOW_BANDS_MARGIN, LOW_BANDS_MARGIN), (0, 0)),
-        mode="wrap" if composition.closed else "edge",
-    )
-    return replace(tile, image=tile.image + remap(xp.asarray(field), u, v))
+    u = xp.broadcast_to(xp.asarray(u - np.float32(across[0]))[None, :], size)
+    v = xp.broadcast_to(xp.asarray(v - np.float32(down[0]))[:, None], size)
+    return replace(tile, image=tile.image + remap(field, u, v))
+
+
+def _span(where: Array, count: int) -> Array:
+    """Return the numbers of the cells, of `count`, that interpolating at float32 positions may touch.
+
+    Taking the first from the positions is exact, so what is found does not depend on the tile.
+    """
+    first, last = math.floor(where.min()) - 1, math.floor(where.max()) + 3
+    return np.arange(max(first, 0), min(last + 1, count))
 
 
 def _zeroed(tile: Tile) -> Tile:

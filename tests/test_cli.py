@@ -65,6 +65,17 @@ def test_save_and_load(photos: Path, tmp_path: Path) -> None:
     assert pixels_of(tmp_path / "c.png").shape[1] == 200
 
 
+def test_layers_and_deep_zoom(photos: Path, tmp_path: Path) -> None:
+    out, layers = tmp_path / "out.dzi", tmp_path / "l.tif"
+    assert call("stitch", photos, "-o", out, "--layers", layers, "--max-memory", 64, "-q")[0] == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"out.dzi", "out_files", "l.tif"}
+    with Image.open(layers) as image:
+        assert image.n_frames == 6
+    status, said = call("stitch", photos, "-o", tmp_path / "a.jpg", "--layers", tmp_path / "l.jpg")
+    assert status == 1
+    assert "layers are written as TIFF" in said
+
+
 def test_run_and_set(photos: Path, tmp_path: Path) -> None:
     chain = tmp_path / "p.toml"
     chain.write_text(stitching().to_toml())

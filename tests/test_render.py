@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import composer
+from composer.align.projection import placed
 from composer.blend.stages import Feather, Multiband, NoBlend
 from composer.media.decode import PhotoStore
-from composer.records import Composition, Context, Locality, Patch, Rect, Tile
+from composer.records import Camera, Composition, Context, Layer, Locality, Patch, Photo, Rect, Tile
 from composer.render import render
 from composer.samples import circle, room
 from composer.stitching.layout import rescaled
@@ -118,3 +119,45 @@ def test_a_tile_of_one_photo_is_that_photo(flat: Composition, context: Context) 
 def test_rescaled_to_its_own_width_changes_nothing(ring: Composition, context: Context) -> None:
     again = rescaled(ring, ring.width)
     assert np.array_equal(render(ring, Multiband(), context)[0], render(again, Multiband(), context)[0])
+
+
+def test_photos_leave_memory_when_no_row_below_shows_them(flat: Composition) -> None:
+    """Of scans one below the other, the store holds those that the rows in work need."""
+    photo = flat.layers[0].photo
+    assert photo.pixels is not None
+    layers = []
+    for k in range(5):
+        shift = np.eye(3)
+        shift[1, 2] = -(k * photo.height + (photo.height - 1) / 2) / 500
+        shift[0, 2] = -((photo.width - 1) / 2) / 500
+        layers.append(Layer(replace(photo, name=f"{k}"), Camera(shift, 500.0)))
+    tall = placed(Composition(tuple(layers), "affine", photo.width, 5 * photo.height, 500.0, (0.0, 0.0)))
+    store = Watched()
+    image, valid = render(tall, Multiband(), Context(workers=2, photos=store))
+    assert valid.all()
+    assert (
+        np.abs(
+            image[10 : photo.height - 10].astype(int) - image[photo.height + 10 : -3 * photo.height - 10]
+        ).max()
+        <= 1
+    )
+    assert store.most <= 3
+
+
+class Watched(PhotoStore):
+    """A photo store that counts how many photos it was asked for and not yet told to forget."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: set[str] = set()
+        self.most = 0
+
+    def pixels(self, photo: Photo, shrink: int = 1, device: str = "cpu") -> object:
+        self.held.add(photo.name)
+        self.most = max(self.most, len(self.held))
+        return super().pixels(photo, shrink, device)
+
+    def forget(self, photo: Photo, but: int = 0) -> None:
+        if not but:
+            self.held.discard(photo.name)
+        super().forget(photo, but)

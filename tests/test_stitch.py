@@ -16,6 +16,7 @@ import composer
 from composer.align.lens import pixel_to_plane, rays
 from composer.align.projection import photo_map
 from composer.errors import NothingToStitch, OptionError, OutputError, PhotoError
+from composer.media import decode as decoding
 from composer.records import Camera, Event, Photo
 from composer.samples import View, circle, gallery, motorcycle, photograph, room, rotation
 from tests.scenes import misplacement, world_on_canvas
@@ -404,3 +405,68 @@ def test_a_photo_outside_the_crop_is_named() -> None:
     result = composer.stitch([v.pixels for v in views], crop="rectangle", projection="sphere", device="cpu")
     assert len(result.panoramas[0].photos) + len(result.unused) == 7
     assert [u.reason for u in result.unused] == ["lies outside the picture"]
+
+
+def files(folder: Path, photos: list[np.ndarray]) -> Path:
+    folder = folder / "photos"
+    folder.mkdir()
+    for k, pixels in enumerate(photos):
+        Image.fromarray(pixels).save(folder / f"{k}.jpg", quality=95)
+    return folder
+
+
+def test_each_photo_is_decoded_once_whatever_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    plain = decoding.decode
+
+    def counted(photo: Photo, profile: bytes | None = None, shrink: int = 1) -> np.ndarray:
+        calls.append(photo.name)
+        return plain(photo, profile, shrink)
+
+    monkeypatch.setattr(decoding, "decode", counted)
+    folder = files(tmp_path, room())
+    plan, layers = tmp_path / "plan", tmp_path / "l.tif"
+    composer.stitch(folder, tmp_path / "a.tif", save=plan, layers=layers, device="cpu")
+    assert len(calls) == len(set(calls)) == 3
+    for memory in (1 << 30, 1 << 20, 1):
+        calls.clear()
+        composer.stitch(load=plan, output=tmp_path / "b.tif", max_memory=memory, device="cpu")
+        assert len(calls) == len(set(calls)) == 3
+        assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
+
+
+def test_large_jpegs_are_planned_from_small_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[str, int]] = []
+    plain = decoding.decode
+
+    def counted(photo: Photo, profile: bytes | None = None, shrink: int = 1) -> np.ndarray:
+        calls.append((photo.name, shrink))
+        return plain(photo, profile, shrink)
+
+    monkeypatch.setattr(decoding, "decode", counted)
+    size = (1800, 1350)
+    folder = files(tmp_path, [cv2.resize(p, size, interpolation=cv2.INTER_CUBIC) for p in room()[:2]])
+    composer.stitch(folder, tmp_path / "a.jpg", preview=500, device="cpu")
+    assert sorted(n for _, n in calls) == [2, 2]
+    calls.clear()
+    composer.stitch(folder, tmp_path / "a.jpg", device="cpu")
+    assert sorted(n for _, n in calls) == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.webp", None])
+def test_a_canvas_that_does_not_fit_is_refused_before_it_is_rendered(
+    tmp_path: Path, name: str | None
+) -> None:
+    folder = files(tmp_path, room())
+    composer.stitch(folder, save=tmp_path / "plan", device="cpu")
+    stages: list[str] = []
+    with pytest.raises(OutputError, match=r"at once, more than --max-memory leaves; write \.tif"):
+        composer.stitch(
+            load=tmp_path / "plan", output=tmp_path / name if name else None, max_memory=1 << 20,
+            observe=lambda e: stages.append(e.stage), device="cpu",
+        )  # fmt: skip
+    assert stages == []
+    for streamed in ("a.png", "a.dzi"):
+        composer.stitch(load=tmp_path / "plan", output=tmp_path / streamed, max_memory=1 << 20, device="cpu")

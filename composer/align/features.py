@@ -48,7 +48,9 @@ def to_grey8(pixels: Array) -> Array:
     return np.clip(stretched, 0, 255).astype(np.uint8)
 
 
-def find_features(grey: Array, megapixels: float = 0.25, count: int = 1000) -> Features:
+def find_features(
+    grey: Array, megapixels: float = 0.25, count: int = 1000, full: tuple[int, int] | None = None
+) -> Features:
     """Find SIFT features (Lowe, IJCV 2004) with RootSIFT descriptors (Arandjelovic, CVPR 2012).
 
     Parameters
@@ -58,13 +60,15 @@ def find_features(grey: Array, megapixels: float = 0.25, count: int = 1000) -> F
         Size at which to look; larger photographs are reduced to it.
     count : int
         At most so many features, the strongest of each part of a 6 x 6 grid first.
+    full : (width, height) or None
+        Size of the photograph where `grey` is reduced already.
 
     Returns
     -------
     Features
     """
-    height, width = grey.shape
-    scale = min(1.0, math.sqrt(megapixels * 1e6 / grey.size))
+    width, height = full or (grey.shape[1], grey.shape[0])
+    scale = min(1.0, math.sqrt(megapixels * 1e6 / (width * height)))
     if scale < 1:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         grey = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)

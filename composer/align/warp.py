@@ -17,7 +17,7 @@ from composer.records import Composition, Context, Layer, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["seam_step", "shared_rect", "source_pixels", "warp_all", "warp_layer", "window_of"]
+__all__ = ["seam_step", "shared_rect", "source_shrink", "warp_all", "warp_layer", "window_of"]
 
 SEAM_CELLS = 80_000  # cells of the seam grid a photo, about
 
@@ -105,10 +105,9 @@ def _brightening(xp: Any, layer: Layer, u: Any, v: Any) -> Any:
     return xp.exp(((r2 * v3 + v2) * r2 + v1) * r2)
 
 
-def source_pixels(composition: Composition, layer: Layer, context: Context, device: str = "cpu") -> Any:
-    """Return a layer's photo at the resolution the canvas needs: reduced where the canvas is smaller."""
-    shrink = max(1, int(layer.camera.focal_px / composition.scale + 0.05))
-    return store_of(context).pixels(layer.photo, shrink, device)
+def source_shrink(composition: Composition, layer: Layer) -> int:
+    """Return by what a layer's photo is reduced before it is warped: more than 1 on smaller canvases."""
+    return max(1, int(layer.camera.focal_px / composition.scale + 0.05))
 
 
 def seam_step(composition: Composition) -> int:
@@ -136,7 +135,8 @@ def warp_all(small: Composition, context: Context, stage: str, correct: bool = T
 
 def _warp_whole(small: Composition, k: int, context: Context, correct: bool) -> Tile:
     layer = small.layers[k]
-    tile = warp_layer(small, layer, layer.rect, source_pixels(small, layer, context), correct)
+    pixels = store_of(context).pixels(layer.photo, source_shrink(small, layer))
+    tile = warp_layer(small, layer, layer.rect, pixels, correct)
     u, v, _ = photo_map(np, small, layer, layer.rect)
     across = 1 - np.abs(2 * (u + 0.5) / layer.photo.width - 1)
     down = 1 - np.abs(2 * (v + 0.5) / layer.photo.height - 1)

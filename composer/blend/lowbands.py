@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from composer.backend import pyr_down, pyr_up
 from composer.blend.multiband import weighted_bands
-from composer.records import Composition, Tile
+from composer.records import Composition, Rect, Tile
 
 Array = NDArray[Any]
 
@@ -44,30 +44,62 @@ def low_bands(small: Composition, seams: Array, tiles: list[Tile], halvings: int
     unit = 1 << halvings
     height, width = -(-small.height // unit), -(-small.width // unit)
     margin = min(4 << levels, width) if small.closed else 0
-    total: list[Array] | None = None
+    frame = (height, width + 2 * margin)
+    total = [
+        np.zeros((-(-frame[0] >> level), -(-frame[1] >> level), composite.shape[2]), np.float32)
+        for level in range(levels + 1)
+    ]
     for k, tile in enumerate(tiles):
-        found = _reduced(small, tile, composite, covered, seams == k, unit)
-        if found is None:
-            continue
-        left, top, difference, weight = found
-        shape = (height, width + 2 * margin)
-        wide, share = np.zeros((*shape, difference.shape[2]), np.float32), np.zeros(shape, np.float32)
-        for turn in (-width, 0, width) if small.closed else (0,):
-            _paste(wide, difference, top, left + margin + turn)
-            _paste(share, weight, top, left + margin + turn)
-        bands = weighted_bands(wide, share, levels)
-        bands[0] = bands[0] - wide * share[:, :, None]
-        total = bands if total is None else [a + b for a, b in zip(total, bands, strict=True)]
-    if total is None:
-        return np.zeros((height, width, composite.shape[2]), np.float32)
+        found = _reduced(small, tile, composite, covered, (seams, k), unit)
+        if found is not None:
+            left, top, difference, weight = found
+            turns = (-width, 0, width) if small.closed else (0,)
+            columns = [left + margin + turn for turn in turns]
+            for window in _windows(columns, top, weight.shape, frame, levels):
+                _add(total, window, (difference, weight), columns, top)
     result = total[-1]
     for band in reversed(total[:-1]):
         result = pyr_up(result, band.shape[:2]) + band
     return np.ascontiguousarray(result[:, margin : margin + width], np.float32)
 
 
+def _add(total: list[Array], window: Rect, part: tuple[Array, Array], columns: list[int], top: int) -> None:
+    """Add the bands of a part's copies at some columns, within a window, to the frame's; in place."""
+    size = window.height, window.width
+    difference = np.zeros((*size, part[0].shape[2]), np.float32)
+    weight = np.zeros(size, np.float32)
+    for x in columns:
+        _paste(difference, part[0], top - window.y0, x - window.x0)
+        _paste(weight, part[1], top - window.y0, x - window.x0)
+    bands = weighted_bands(difference, weight, len(total) - 1)
+    bands[0] = bands[0] - difference * weight[:, :, None]
+    for level, band in enumerate(bands):
+        y, x = window.y0 >> level, window.x0 >> level
+        total[level][y : y + band.shape[0], x : x + band.shape[1]] += band
+
+
+def _windows(
+    columns: list[int], top: int, shape: tuple[int, ...], frame: tuple[int, int], levels: int
+) -> list[Rect]:
+    """Return windows of a frame outside which a pyramid of a part's copies is zero, apart from each other.
+
+    They start on multiples of 2^levels, so that their pyramids are cut-outs of the frame's.
+    """
+    unit, reach = 1 << levels, 4 << levels
+    y0, y1 = (top - reach) // unit * unit, -(-(top + shape[0] + reach) // unit) * unit
+    windows: list[Rect] = []
+    for x in sorted(columns):
+        x0, x1 = (x - reach) // unit * unit, -(-(x + shape[1] + reach) // unit) * unit
+        if x + shape[1] <= 0 or x >= frame[1]:
+            continue
+        if windows and x0 < windows[-1].x1:
+            x0 = windows.pop().x0
+        windows.append(Rect(max(x0, 0), max(y0, 0), min(x1, frame[1]), min(y1, frame[0])))
+    return windows
+
+
 def _reduced(
-    small: Composition, tile: Tile, composite: Array, covered: Array, mine: Array, unit: int
+    small: Composition, tile: Tile, composite: Array, covered: Array, owned: tuple[Array, int], unit: int
 ) -> tuple[int, int, Array, Array] | None:
     """Return a layer's difference from the composite and its ownership, `unit` times smaller.
 
@@ -80,7 +112,7 @@ def _reduced(
     rows = np.clip(np.arange(y0, y1), 0, small.height - 1)
     columns = np.arange(x0, x1)
     columns = columns % small.width if small.closed else np.clip(columns, 0, small.width - 1)
-    weight = mine[np.ix_(rows, columns)].astype(np.float32)
+    weight = (owned[0][np.ix_(rows, columns)] == owned[1]).astype(np.float32)
     if not weight.any():
         return None
     place = _place(small, tile)

@@ -5,31 +5,43 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from composer.errors import OutputError
-from composer.media.metadata import Metadata, parse_exif
+from composer.media.deepzoom import descriptor, write_tiles
+from composer.media.metadata import Metadata
 from composer.media.opening import reason
-from composer.media.png import chunks16
+from composer.media.png import png_chunks
 from composer.media.profiles import fitting
+from composer.media.tiff_write import alpha_plane, write_tiff
 
 Array = NDArray[Any]
 
-__all__ = ["check_output", "replacing", "write_bands", "write_image"]
+__all__ = [
+    "STREAMED",
+    "check_folder",
+    "check_layers",
+    "check_output",
+    "replacing",
+    "tiles_folder",
+    "write_bands",
+    "write_image",
+]
 
-LIMITS = {"JPEG": 65500, "WebP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 1}
+LIMITS = {"JPEG": 65500, "WebP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 1, "Deep Zoom": 2**31 - 1}
 FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP",
+    ".dzi": "Deep Zoom",
 }  # fmt: skip
-TIFF_TILE = 256
-CLASSIC_TIFF = 4_000_000_000
+STREAMED = ("TIFF", "PNG", "Deep Zoom")  # written while rows come; the others gather the canvas first
 JPEG_QUALITY = 95
 JPEG_SEGMENT = 65000  # a marker's 64 kB less what Pillow puts in front
 
@@ -49,15 +61,32 @@ def check_output(path: Path, width: int = 1, height: int = 1) -> str:
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise OutputError(
-            f"{path}: cannot write {path.suffix or 'a file without suffix'}; use .jpg, .png, .tif or .webp"
+            f"{path}: cannot write {path.suffix or 'a file without suffix'}; "
+            "use .jpg, .png, .tif, .webp or .dzi"
         )
     check_folder(path)
+    if kind == "Deep Zoom" and tiles_folder(path).exists() and not path.exists():
+        raise OutputError(f"{tiles_folder(path)}: exists, and {path} does not; choose another name")
     if max(width, height) > LIMITS[kind]:
         raise OutputError(
             f"{path}: {width} x {height} pixels are more than {kind} allows ({LIMITS[kind]}); "
-            "write .tif, or make it smaller with --width"
+            "write .tif or .dzi, or make it smaller with --width"
         )
     return kind
+
+
+def check_layers(path: Path, output: Path | None = None) -> None:
+    """Check that a TIFF of layers can be written beside the output.
+
+    Raises
+    ------
+    OutputError
+    """
+    if FORMATS.get(path.suffix.lower()) != "TIFF":
+        raise OutputError(f"{path}: layers are written as TIFF; give a name that ends in .tif")
+    if output is not None and path.resolve() == output.resolve():
+        raise OutputError(f"{path}: is the panorama's name too; choose another for the layers")
+    check_folder(path)
 
 
 def check_folder(path: Path) -> None:
@@ -143,7 +172,7 @@ def write_bands(
     holes: bool,
     metadata: Metadata | None = None,
 ) -> list[str]:
-    """Write a picture from rows of tiles; TIFF streams them, the other formats gather them first.
+    """Write a picture from rows of tiles; JPEG and WebP gather them first, the others write as they come.
 
     Parameters
     ----------
@@ -151,7 +180,7 @@ def write_bands(
     shape : (H, W, C)
     dtype : "uint8", "uint16" or "float32"
     holes : bool
-        Whether a TIFF gets an alpha plane; the others get one if a pixel turns out invalid.
+        Whether TIFF and PNG get an alpha plane; WebP gets one if a pixel turns out invalid.
 
     Returns
     -------
@@ -165,40 +194,41 @@ def write_bands(
     kind = check_output(path, width, height)
     metadata = metadata or Metadata()
     metadata = replace(metadata, icc=fitting(metadata.icc, 3 if kind == "WebP" else channels))
-    notes: list[str] = []
-    if kind == "TIFF":
-        with replacing(path) as file:
-            _write_tiff(file, bands, (height, width, channels), dtype, holes, metadata)
+    target, notes = _target(kind, dtype), []
+    if target != dtype:
+        notes.append(f"{path}: {kind} cannot hold {dtype}; written as {target} (use .tif to keep it)")
+        bands = ((top, _narrowed(rows, target), covered) for top, rows, covered in bands)
+    if kind == "Deep Zoom":
+        _write_deep_zoom(path, bands, (width, height), metadata)
         return notes
-    image, valid = _gathered(bands, shape, _target(kind, dtype))
-    if image.dtype != dtype:
-        notes.append(f"{path}: {kind} cannot hold {dtype}; written as {image.dtype} (use .tif to keep it)")
     if kind == "JPEG":
-        image[~valid] = 0
         metadata = _within_segments(path, metadata, notes)
-    elif not valid.all():
-        image = np.concatenate([image, _alpha_plane(valid, image.dtype)], 2)
-    writers: dict[str, Callable[[BinaryIO, Array, Metadata], None]] = {
-        "JPEG": _write_jpeg, "PNG": _write_png, "WebP": _write_webp,
-    }  # fmt: skip
     with replacing(path) as file:
-        writers[kind](file, image, metadata)
+        if kind == "TIFF":
+            write_tiff(file, bands, (height, width, channels), dtype, holes, metadata)
+        elif kind == "PNG":
+            _write_png(file, bands, (height, width, channels + holes), target, metadata)
+        else:
+            write = _write_jpeg if kind == "JPEG" else _write_webp
+            write(file, *_gathered(bands, shape, target), metadata)
     return notes
 
 
 def _target(kind: str, dtype: str) -> str:
-    """Return the sample type that a format other than TIFF gives to pixels of `dtype`."""
-    return "uint8" if dtype == "uint8" or kind != "PNG" else "uint16"
+    """Return the sample type that a format gives to pixels of `dtype`."""
+    if kind == "TIFF" or dtype == "uint8":
+        return dtype
+    return "uint16" if kind == "PNG" else "uint8"
 
 
 def _gathered(
-    bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], target: str
+    bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], dtype: str
 ) -> tuple[Array, Array]:
-    """Put rows of tiles together, narrowed to another type, and where they are valid."""
-    image, valid = np.zeros(shape, target), np.zeros(shape[:2], bool)
+    """Put rows of tiles together, black where they are not valid, and where they are."""
+    image, valid = np.zeros(shape, dtype), np.zeros(shape[:2], bool)
     for top, rows, covered in bands:
         here = slice(top, top + len(rows))
-        image[here] = rows if rows.dtype == target else _narrowed(rows, target)
+        image[here] = rows if covered.all() else rows * covered[:, :, None]
         valid[here] = covered
     return image, valid
 
@@ -212,10 +242,42 @@ def _narrowed(image: Array, target: str) -> Array:
     return narrowed
 
 
-def _alpha_plane(valid: Array, dtype: Any) -> Array:
-    """Return (h, w, 1): white where pixels are valid."""
-    full = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
-    return (valid[:, :, None] * full).astype(dtype)
+def _write_deep_zoom(
+    path: Path, bands: Iterator[tuple[int, Array, Array]], size: tuple[int, int], metadata: Metadata
+) -> None:
+    """Write a Deep Zoom pyramid: the folder of tiles first, then the file that describes it."""
+
+    def rows() -> Iterator[Array]:
+        for _, part, covered in bands:
+            yield part if covered.all() else part * covered[:, :, None]
+
+    with _replacing_folder(tiles_folder(path)) as folder:
+        write_tiles(folder, rows(), size, metadata.icc)
+    with replacing(path) as file:
+        file.write(descriptor(size))
+
+
+def tiles_folder(path: Path) -> Path:
+    """Return the folder where a Deep Zoom file keeps its tiles."""
+    return path.with_name(f"{path.stem}_files")
+
+
+@contextlib.contextmanager
+def _replacing_folder(path: Path) -> Iterator[Path]:
+    """Make a temporary folder beside `path` that takes its place when the block ends well."""
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".composer-", suffix=".part") as temporary:
+            made, old = Path(temporary, "new"), Path(temporary, "old")
+            made.mkdir()
+            yield made
+            if path.exists():
+                path.rename(old)
+            made.rename(path)
+    except OSError as error:
+        raise OutputError(
+            f"{path}: cannot be written ({error.strerror or reason(error)}); free some space, "
+            "or choose another place"
+        ) from error
 
 
 def _within_segments(path: Path, metadata: Metadata, notes: list[str]) -> Metadata:
@@ -230,20 +292,36 @@ def _within_segments(path: Path, metadata: Metadata, notes: list[str]) -> Metada
     return Metadata(exif, metadata.icc, xmp)
 
 
-def _pillow(image: Array) -> Image.Image:
-    return Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
+def _write_jpeg(file: BinaryIO, image: Array, _: Array, metadata: Metadata) -> None:
+    """Encode with OpenCV, which needs no copy of the picture, and put the metadata behind its header."""
+    if image.shape[2] == 3:
+        cv2.cvtColor(image, cv2.COLOR_RGB2BGR, image)
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY,
+               cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # fmt: skip
+    data = memoryview(cv2.imencode(".jpg", image, options)[1])
+    head = 4 + int.from_bytes(data[4:6], "big")  # two markers and the length of the second
+    file.write(data[:head])
+    file.writelines(_segments(metadata))
+    file.write(data[head:])
 
 
-def _write_jpeg(file: BinaryIO, image: Array, metadata: Metadata) -> None:
-    options: dict[str, Any] = {"xmp": metadata.xmp} if metadata.xmp else {}
-    _pillow(image).save(
-        file, "JPEG", quality=JPEG_QUALITY, subsampling=0, exif=metadata.exif or b"",
-        icc_profile=metadata.icc, **options,
-    )  # fmt: skip
+def _segments(metadata: Metadata) -> Iterator[bytes]:
+    """Yield a JPEG's segments of EXIF, XMP and ICC profile (in parts of 64 kB)."""
+    found = [(0xE1, metadata.exif)] if metadata.exif else []
+    if metadata.xmp:
+        found.append((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + metadata.xmp))
+    icc = metadata.icc or b""
+    parts = [icc[k : k + JPEG_SEGMENT] for k in range(0, len(icc), JPEG_SEGMENT)]
+    for k, part in enumerate(parts, 1):
+        found.append((0xE2, b"ICC_PROFILE\0" + bytes((k, len(parts))) + part))
+    for marker, data in found:
+        yield bytes((0xFF, marker)) + (len(data) + 2).to_bytes(2, "big") + data
 
 
-def _write_webp(file: BinaryIO, image: Array, metadata: Metadata) -> None:
-    picture = _pillow(image)
+def _write_webp(file: BinaryIO, image: Array, valid: Array, metadata: Metadata) -> None:
+    if not valid.all():
+        image = np.concatenate([image, alpha_plane(valid, image.dtype)], 2)
+    picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     if picture.mode in ("L", "LA"):
         picture = picture.convert("RGB" if picture.mode == "L" else "RGBA")
     picture.save(
@@ -252,90 +330,16 @@ def _write_webp(file: BinaryIO, image: Array, metadata: Metadata) -> None:
     )  # fmt: skip
 
 
-def _write_png(file: BinaryIO, image: Array, metadata: Metadata) -> None:
-    if image.dtype == np.uint16:
-        file.writelines(chunks16(image, metadata.icc, metadata.exif, metadata.xmp))
-        return
-    info = PngImagePlugin.PngInfo()
-    if metadata.xmp:
-        info.add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8", "replace"))
-    _pillow(image).save(
-        file, "PNG", compress_level=3, pnginfo=info, exif=metadata.exif or b"", icc_profile=metadata.icc
-    )
-
-
-def _write_tiff(
+def _write_png(
     file: BinaryIO,
     bands: Iterator[tuple[int, Array, Array]],
     shape: tuple[int, int, int],
     dtype: str,
-    holes: bool,
     metadata: Metadata,
 ) -> None:
-    """Write a tiled, deflated TIFF, BigTIFF where the pixels exceed 4 GB, holding one row of tiles."""
-    import tifffile
+    def rows() -> Iterator[Array]:
+        for _, part, covered in bands:
+            alpha = part.shape[2] < shape[2]
+            yield np.concatenate([part, alpha_plane(covered, dtype)], 2) if alpha else part
 
-    height, width, channels = shape
-    planes = channels + holes
-    size = height * width * planes * np.dtype(dtype).itemsize
-    options: dict[str, Any] = {}
-    if planes != channels:
-        options["extrasamples"] = [tifffile.EXTRASAMPLE.UNASSALPHA]
-    tags = [(700, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
-    with tifffile.TiffWriter(file, bigtiff=size > CLASSIC_TIFF) as writer:
-        writer.write(
-            _tiff_tiles(bands, planes),
-            shape=(height, width, planes) if planes > 1 else (height, width),
-            dtype=dtype,
-            tile=(TIFF_TILE, TIFF_TILE),
-            photometric="rgb" if channels == 3 else "minisblack",
-            compression="zlib",
-            compressionargs={"level": 4},
-            predictor=dtype != "float32",
-            planarconfig="contig" if planes > 1 else None,
-            iccprofile=metadata.icc,
-            extratags=[*tags, *_exif_tags(metadata)],
-            software="composer",
-            metadata=None,
-            **options,
-        )
-
-
-def _exif_tags(metadata: Metadata) -> list[tuple[int, int, int, Any, bool]]:
-    """Return the EXIF fields that fit into a TIFF's own directory: maker, model, date, artist, copyright."""
-    if not metadata.exif:
-        return []
-    exif = parse_exif(metadata.exif).main
-    tags: list[tuple[int, int, int, Any, bool]] = [(0x0112, 3, 1, 1, True)]
-    for tag in (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298):
-        if exif.get(tag):
-            text = str(exif[tag]).rstrip("\0").encode("latin-1", "replace")  # as Pillow decoded it
-            tags.append((tag, 2, len(text) + 1, text + b"\0", True))
-    return tags
-
-
-def _tiff_tiles(bands: Iterator[tuple[int, Array, Array]], planes: int) -> Iterator[Array]:
-    """Cut rows of pixels into TIFF tiles, row by row, whatever the height of the rows that come in."""
-    waiting: list[Array] = []
-    count = 0
-    for _, rows, covered in bands:
-        if planes > rows.shape[2]:
-            rows = np.concatenate([rows, _alpha_plane(covered, rows.dtype)], 2)
-        waiting.append(rows)
-        count += len(rows)
-        if count >= TIFF_TILE:
-            block = np.concatenate(waiting)
-            whole = count // TIFF_TILE * TIFF_TILE
-            yield from _tiles_of(block[:whole])
-            waiting, count = [block[whole:]], count - whole
-    if count:
-        yield from _tiles_of(np.concatenate(waiting))
-
-
-def _tiles_of(block: Array) -> Iterator[Array]:
-    for y in range(0, len(block), TIFF_TILE):
-        for x in range(0, block.shape[1], TIFF_TILE):
-            tile = block[y : y + TIFF_TILE, x : x + TIFF_TILE]
-            padding = ((0, TIFF_TILE - tile.shape[0]), (0, TIFF_TILE - tile.shape[1]), (0, 0))
-            tile = np.pad(tile, padding)
-            yield tile if tile.shape[2] > 1 else tile[:, :, 0]
+    file.writelines(png_chunks(rows(), shape, dtype, metadata.icc, metadata.exif, metadata.xmp))

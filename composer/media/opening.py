@@ -14,7 +14,7 @@ from typing import IO
 import cv2
 from PIL import Image
 
-__all__ = ["DAMAGE", "is_tiff", "opened", "quietly", "reason"]
+__all__ = ["DAMAGE", "is_jpeg", "is_tiff", "opened", "quietly", "reason"]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF")
 # what decoders raise on bytes that are not what they expect
@@ -50,6 +50,12 @@ def is_tiff(path: Path) -> bool:
     """Tell whether a file starts like a TIFF or BigTIFF."""
     with path.open("rb") as file:
         return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_jpeg(path: Path) -> bool:
+    """Tell whether a file starts like a JPEG."""
+    with path.open("rb") as file:
+        return file.read(3) == b"\xff\xd8\xff"
 
 
 def reason(error: BaseException) -> str:

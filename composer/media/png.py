@@ -1,4 +1,4 @@
-"""PNG by its chunks (PNG 3rd edition): checked as a whole, and written with 16-bit samples."""
+"""PNG by its chunks (PNG 3rd edition): checked as a whole, and written while rows come."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-__all__ = ["chunks16", "read_chunks"]
+__all__ = ["png_chunks", "read_chunks"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 ROWS = 64
@@ -46,11 +46,17 @@ def read_chunks(path: Path, wanted: frozenset[bytes] | None = None) -> Iterator[
             yield kind, data
 
 
-def chunks16(image: Array, icc: bytes | None, exif: bytes | None, xmp: bytes | None) -> Iterator[bytes]:
-    """Yield a PNG of (H, W, 1 to 4) uint16: Pillow knows no 16-bit colour, OpenCV no grey with alpha."""
-    height, width, planes = image.shape
-    colour = {1: 0, 2: 4, 3: 2, 4: 6}[planes]
-    yield SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
+def png_chunks(
+    rows: Iterator[Array], shape: tuple[int, int, int], dtype: str, icc: bytes | None, exif: bytes | None,
+    xmp: bytes | None,
+) -> Iterator[bytes]:  # fmt: skip
+    """Yield a PNG of rows (h, W, 1 to 4) of uint8 or uint16 as they come, any number at a time.
+
+    Pillow and OpenCV hold the whole picture; the one knows no 16-bit colour, the other no grey with alpha.
+    """
+    height, width, planes = shape
+    colour, bits = {1: 0, 2: 4, 3: 2, 4: 6}[planes], 8 * np.dtype(dtype).itemsize
+    yield SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
     if icc:
         yield _chunk(b"iCCP", b"icc\0\0" + zlib.compress(icc))
     if exif:
@@ -58,10 +64,13 @@ def chunks16(image: Array, icc: bytes | None, exif: bytes | None, xmp: bytes | N
     if xmp:
         yield _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
     deflate = zlib.compressobj(LEVEL)
-    for top in range(0, height, ROWS):
-        data = deflate.compress(_filtered(image, top))
-        if data:
-            yield _chunk(b"IDAT", data)
+    above = np.zeros((1, width, planes), dtype)
+    for part in rows:
+        for top in range(0, len(part), ROWS):
+            block = np.concatenate([above, part[top : top + ROWS]])
+            above = block[-1:]
+            if data := deflate.compress(_filtered(block)):
+                yield _chunk(b"IDAT", data)
     yield _chunk(b"IDAT", deflate.flush()) + _chunk(b"IEND", b"")
 
 
@@ -69,12 +78,10 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def _filtered(image: Array, top: int) -> bytes:
-    """Return rows from `top` as bytes less their left neighbours or those above, whichever is smaller."""
-    above = image[top - 1 : top] if top else np.zeros_like(image[:1])
-    rows = np.concatenate([above, image[top : top + ROWS]]).astype(">u2")
-    raw = rows.view(np.uint8).reshape(len(rows), -1)
-    step = 2 * image.shape[2]
+def _filtered(block: Array) -> bytes:
+    """Return rows but the first as bytes less their left neighbours or those above, whichever is smaller."""
+    raw = block.astype(block.dtype.newbyteorder(">")).view(np.uint8).reshape(len(block), -1)
+    step = block.dtype.itemsize * block.shape[2]
     left = raw[1:].copy()
     left[:, step:] -= raw[1:, :-step]
     up = raw[1:] - raw[:-1]

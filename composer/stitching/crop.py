@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,30 +11,61 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.projection import photo_map, placed, reduced
-from composer.records import Composition
+from composer.records import Composition, Rect
 
 Array = NDArray[Any]
 
 __all__ = ["coverage", "has_holes", "largest_full_rectangle", "largest_rectangle"]
 
 CELLS = 400_000
+CELL_REACH = 0.75  # cells from a cell's centre to its corner, and a little
 
 
-def coverage(composition: Composition) -> Array:
-    """Return (H, W) bool: which canvas pixels any photo covers."""
+def coverage(composition: Composition, margin: float = 0.0) -> Array:
+    """Return (H, W) bool: which canvas pixels any photo covers, `margin` canvas pixels from its edges."""
     covered = np.zeros((composition.height, composition.width), bool)
     for layer in composition.layers:
-        _, _, inside = photo_map(np, composition, layer, layer.rect)
+        u, v, inside = photo_map(np, composition, layer, layer.rect)
+        if margin:
+            width, height = layer.photo.width, layer.photo.height
+            edge = margin * layer.camera.focal_px / composition.scale - 0.5
+            inside &= (np.minimum(u, width - 1 - u) >= edge) & (np.minimum(v, height - 1 - v) >= edge)
         columns = np.arange(layer.rect.x0, layer.rect.x1) % composition.width
         covered[layer.rect.y0 : layer.rect.y1, columns] |= inside
     return covered
 
 
 def has_holes(composition: Composition) -> bool:
-    """Tell whether some of the canvas lies outside every photo, or a photo has alpha of its own."""
+    """Tell whether some of the canvas lies outside every photo, or a photo has alpha of its own.
+
+    Looks at cells first, and at every pixel of those that no photo covers with room to spare.
+    """
     if any(la.photo.alpha for la in composition.layers):
         return True
-    return not coverage(reduced(composition, _step(composition))).all()
+    step = _step(composition)
+    small = reduced(composition, step)
+    if not coverage(small).all():
+        return True
+    unsure = ~coverage(small, CELL_REACH)
+    return step > 1 and not all(_covered(composition, rect) for rect in _runs(unsure, step, composition))
+
+
+def _runs(cells: Array, step: int, composition: Composition) -> Iterator[Rect]:
+    """Yield the canvas rectangles of cells that are True and follow each other in a row."""
+    for y in np.flatnonzero(cells.any(1)).tolist():
+        edges = np.flatnonzero(np.diff(cells[y].astype(np.int8), prepend=0, append=0))
+        for start, stop in edges.reshape(-1, 2).tolist():
+            right, bottom = min(stop * step, composition.width), min((y + 1) * step, composition.height)
+            yield Rect(start * step, y * step, right, bottom)
+
+
+def _covered(composition: Composition, rect: Rect) -> bool:
+    """Tell whether photos together cover every pixel of a rectangle."""
+    covered = np.zeros((rect.height, rect.width), bool)
+    for layer in composition.layers:
+        if layer.rect.y0 < rect.y1 and rect.y0 < layer.rect.y1 and not covered.all():
+            covered |= photo_map(np, composition, layer, rect)[2]
+    return bool(covered.all())
 
 
 def _step(composition: Composition) -> int:

@@ -163,7 +163,11 @@ def without_unseen(composition: Composition) -> Composition:
     links = tuple(
         replace(li, i=at[li.i], j=at[li.j]) for li in composition.links if li.i in at and li.j in at
     )
-    return replace(composition, layers=tuple(composition.layers[k] for k in kept), links=links)
+    seams = composition.seams
+    if seams is not None:  # what a dropped layer owns nobody covers: anyone may have it
+        seams = np.array([at.get(k, 0) for k in range(len(composition.layers))], np.int16)[seams]
+    layers = tuple(composition.layers[k] for k in kept)
+    return replace(composition, layers=layers, links=links, seams=seams)
 
 
 def rescaled(composition: Composition, width: int) -> Composition:

@@ -18,7 +18,7 @@ from composer.align.rotation import find_fisheye_pair
 from composer.align.warp import seam_step, shared_rect, warp_all, window_of
 from composer.backend.parallel import over
 from composer.errors import NothingToStitch, OptionError, PhotoError
-from composer.media.decode import store_of
+from composer.media.decode import coarse, store_of
 from composer.records import (
     Composition,
     Context,
@@ -96,7 +96,9 @@ class FindFeatures:
 
         def find(photo: Photo) -> Features | PhotoError:
             try:
-                found = find_features(to_grey8(store.pixels(photo)), self.megapixels, self.count)
+                small = store.pixels(photo, coarse(photo, self.megapixels))
+                size = photo.width, photo.height
+                found = find_features(to_grey8(small), self.megapixels, self.count, size)
                 return found if photo.circle_px is None else within_circle(found, photo)
             except PhotoError as error:
                 return error
@@ -290,7 +292,7 @@ class LayOut:
     def again(self, composition: Composition) -> Composition:
         """Lay a finished composition out anew; what was solved for it is carried over."""
         flat = composition.projection == "affine"
-        return carried_over(composition, self._canvas(composition.layers, flat))
+        return without_unseen(carried_over(composition, self._canvas(composition.layers, flat)))
 
     def _canvas(self, layers: tuple[Layer, ...], flat: bool) -> Composition:
         projection: Projection = "affine"

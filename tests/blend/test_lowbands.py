@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from composer.blend import lowbands
 from composer.blend.lowbands import low_bands
 from composer.blend.multiband import multiband
 from composer.records import Camera, Composition, Layer, Photo, Rect, Tile
@@ -58,3 +59,23 @@ def test_a_closed_canvas_has_no_first_column(around: bool) -> None:
     assert np.allclose(np.roll(found, half // 2, 1), turned, atol=1e-5)
     if around:
         assert np.ptp(found, axis=1).max() < 1e-5
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_layer_is_blended_in_its_window_only(closed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies outside a layer's window gets nothing from it: one window as large as the frame agrees."""
+    rng = np.random.default_rng(1)
+    rects = [Rect(x, 0, x + 56, HEIGHT) for x in range(0, WIDTH if closed else WIDTH - 40, 40)]
+    tiles = [flat_tile(r, 0.3 + 0.05 * k) for k, r in enumerate(rects)]
+    tiles = [
+        Tile(t.rect, t.image + rng.normal(0, 0.02, t.image.shape).astype(np.float32), t.valid, t.weight)
+        for t in tiles
+    ]
+    seams = np.repeat((np.arange(WIDTH) // 40).clip(0, len(tiles) - 1)[None], HEIGHT, 0).astype(np.int16)
+    small = canvas(len(tiles), closed)
+    found = low_bands(small, seams, tiles, 1, 2)
+    monkeypatch.setattr(
+        lowbands, "_windows", lambda columns, top, shape, frame, levels: [Rect(0, 0, frame[1], frame[0])]
+    )
+    assert np.abs(found).max() > 0.01
+    assert np.allclose(found, low_bands(small, seams, tiles, 1, 2), atol=1e-6)

@@ -1,5 +1,6 @@
 import contextlib
 import io
+import mmap
 import struct
 import threading
 
@@ -11,7 +12,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from composer.errors import OutputError, PhotoError
 from composer.media import decode as decoding
-from composer.media.decode import PhotoStore, decode
+from composer.media.decode import PhotoStore, coarse, decode
 from composer.media.header import photo_from_array, read_photo
 from composer.media.profiles import convert, srgb
 from composer.records import to_encoded
@@ -471,6 +472,13 @@ def test_profiles_made_here_are_valid():
         assert transform is not None
 
 
+def in_scratch(pixels):
+    """Tell whether an array's bytes lie in a mapped file."""
+    while isinstance(pixels, np.ndarray):
+        pixels = pixels.base
+    return isinstance(pixels, memoryview) and isinstance(pixels.obj, mmap.mmap)
+
+
 def test_each_photo_is_decoded_once(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(decoding, "decode", lambda *a: calls.append(a) or decode(*a))
@@ -494,7 +502,7 @@ def test_store_is_read_only_wherever_it_keeps_pixels(tmp_path, memory, dtype):
     store = PhotoStore(None, memory)
     for photo in (array, file):
         found = store.pixels(photo)
-        assert isinstance(found, np.memmap) == (memory == 0)
+        assert in_scratch(found) == (memory == 0 and photo is file)  # an array is in memory anyway
         assert np.array_equal(found, pixels)
         assert found.dtype == pixels.dtype
         with pytest.raises(ValueError, match="read-only"):
@@ -505,7 +513,7 @@ def test_store_is_read_only_wherever_it_keeps_pixels(tmp_path, memory, dtype):
 def test_budget_is_shared_by_all_photos(tmp_path):
     photos = [saved(tmp_path / f"{k}.png", picture(seed=k)) for k in range(3)]
     store = PhotoStore(None, int(picture().nbytes * 2.5))
-    assert [isinstance(store.pixels(p), np.memmap) for p in photos] == [False, False, True]
+    assert [in_scratch(store.pixels(p)) for p in photos] == [False, False, True]
 
 
 def test_full_scratch_folder(tmp_path, monkeypatch):
@@ -526,3 +534,94 @@ def test_shrinking_averages_areas(planes):
     np.testing.assert_allclose(store.pixels(photo, 4), expected, atol=1e-6)
     assert store.pixels(photo, 100).shape == (1, 1, planes)
     assert store.pixels(photo, 5).shape == (7, 10, planes)
+
+
+def test_a_resting_photo_in_a_scratch_file_is_unchanged(tmp_path):
+    photo = saved(tmp_path / "a.png", picture())
+    store = PhotoStore(None, 0)
+    found = store.pixels(photo)
+    store.rest(photo)
+    assert store.pixels(photo) is found
+    assert np.array_equal(found, picture())
+
+
+def test_a_forgotten_photo_makes_room_for_the_next(tmp_path):
+    photos = [saved(tmp_path / f"{k}.png", picture(seed=k)) for k in range(3)]
+    store = PhotoStore(None, int(picture().nbytes * 1.5))
+    assert not in_scratch(store.pixels(photos[0]))
+    assert in_scratch(store.pixels(photos[1]))
+    for photo in photos[:2]:
+        store.forget(photo)
+    assert not in_scratch(store.pixels(photos[2]))
+    assert in_scratch(store.pixels(photos[0]))
+
+
+def test_forgetting_can_leave_one_version(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(decoding, "decode", lambda *a: calls.append(a) or decode(*a))
+    photo = saved(tmp_path / "a.png", picture())
+    store = PhotoStore()
+    whole, _ = store.pixels(photo), store.pixels(photo, 2)
+    store.forget(photo, but=1)
+    assert store.pixels(photo) is whole
+    store.forget(photo)
+    store.pixels(photo)
+    assert len(calls) == 2
+
+
+def jpeg(path, pixels, **options):
+    Image.fromarray(pixels).save(path, quality=97, subsampling=0, **options)
+    return read_photo(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("size", [(800, 1200), (803, 1205)])
+def test_small_versions_of_a_jpeg_lie_where_the_whole_does(tmp_path, size, orientation):
+    """Also where sizes are no multiples of the reduction: each edge stays an edge."""
+    pixels = cv2.GaussianBlur(picture(*size), (0, 0), 6)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    photo = jpeg(tmp_path / "a.jpg", pixels, exif=exif)
+    store = PhotoStore()
+    whole = store.pixels(photo)
+    for shrink in (2, 3, 4, 7):
+        small = store.pixels(photo, shrink)
+        expected = cv2.resize(whole, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+        assert small.shape[:2] == (round(photo.height / shrink), round(photo.width / shrink))
+        assert np.abs(small.astype(int) - expected).mean() < 1
+
+
+def test_plans_do_not_decode_a_jpeg_whole(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(decoding, "decode", lambda *a: calls.append(a) or decode(*a))
+    photo = jpeg(tmp_path / "a.jpg", picture(1600, 2400))
+    store = PhotoStore()
+    assert coarse(photo) == 2
+    for shrink in (8, 2, 4, 5):
+        store.pixels(photo, shrink)
+    assert [a[2] for a in calls] == [2]
+
+
+def test_what_is_small_does_not_depend_on_what_was_asked_before(tmp_path):
+    photo = jpeg(tmp_path / "a.jpg", picture(1600, 2400))
+    one, other = PhotoStore(), PhotoStore(None, 0)
+    other.pixels(photo)
+    other.pixels(photo, 3)
+    assert np.array_equal(one.pixels(photo, 8), other.pixels(photo, 8))
+
+
+def test_small_versions_are_converted_to_the_profile_too(tmp_path):
+    pixels = cv2.GaussianBlur(picture(1000, 1200), (0, 0), 6)
+    photo = jpeg(tmp_path / "a.jpg", pixels, icc_profile=swapped_profile())
+    small = PhotoStore(srgb()).pixels(photo, 2)
+    plain = cv2.resize(pixels, (600, 500), interpolation=cv2.INTER_AREA)
+    assert np.abs(small[:, :, ::-1].astype(int) - plain).mean() < 1.5
+
+
+def test_a_cut_jpeg_is_damaged_at_any_size(tmp_path):
+    photo = jpeg(tmp_path / "a.jpg", picture(1000, 1200))
+    data = (tmp_path / "a.jpg").read_bytes()
+    (tmp_path / "a.jpg").write_bytes(data[: len(data) // 2])
+    for shrink in (1, 2, 8):
+        with pytest.raises(PhotoError, match="cut short"):
+            PhotoStore().pixels(photo, shrink)

@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image
 
 from composer.errors import OutputError
-from composer.media import encode
+from composer.media import encode, tiff_write
 from composer.media.decode import decode
 from composer.media.encode import check_folder, check_output, replacing, write_bands, write_image
 from composer.media.header import read_photo
@@ -141,7 +141,8 @@ def test_bands_give_the_same_file_content_as_one_image(tmp_path, name, planes):
     assert np.array_equal(read(tmp_path / name), pixels)
 
 
-def test_tiff_is_written_while_bands_come(tmp_path):
+@pytest.mark.parametrize("name", ["a.tif", "a.png"])
+def test_files_are_written_while_bands_come(tmp_path, name):
     """No more than two rows of tiles are ever asked for ahead of what is on disk."""
     sizes = []
     rng = np.random.default_rng(0)
@@ -152,7 +153,7 @@ def test_tiff_is_written_while_bands_come(tmp_path):
             sizes.append(part.stat().st_size)
             yield top, rng.integers(0, 255, (256, 512, 3), np.uint8), np.ones((256, 512), bool)
 
-    write_bands(tmp_path / "a.tif", bands(), (256 * 12, 512, 3), "uint8", False)
+    write_bands(tmp_path / name, bands(), (256 * 12, 512, 3), "uint8", False)
     assert sizes[-1] > 8 * 256 * 512 * 3
 
 
@@ -169,11 +170,11 @@ def test_tiff_is_tiled_with_unassociated_alpha(tmp_path):
 
 
 def test_bigtiff_above_four_gigabytes(tmp_path, monkeypatch):
-    assert 3_500_000_000 < encode.CLASSIC_TIFF < 2**32
+    assert 3_500_000_000 < tiff_write.CLASSIC_TIFF < 2**32
     pixels = picture()
-    monkeypatch.setattr(encode, "CLASSIC_TIFF", pixels.nbytes)
+    monkeypatch.setattr(tiff_write, "CLASSIC_TIFF", pixels.nbytes)
     write_image(tmp_path / "a.tif", pixels)
-    monkeypatch.setattr(encode, "CLASSIC_TIFF", pixels.nbytes - 1)
+    monkeypatch.setattr(tiff_write, "CLASSIC_TIFF", pixels.nbytes - 1)
     write_image(tmp_path / "b.tif", pixels)
     for name, big in {"a.tif": False, "b.tif": True}.items():
         with tifffile.TiffFile(tmp_path / name) as file:
