@@ -79,7 +79,11 @@ def leaf(
     matrix = cv2.getRotationMatrix2D((0, 0), random.uniform(0, 360), 1 / scale)
     matrix[:, 2] = random.uniform(0, width), random.uniform(0, height)
     cut = cv2.warpAffine(
-        source, matrix, (side, side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REFLECT
+        source,
+        matrix,
+        (side, side),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REFLECT,
     )
     tinted = np.clip(cut * random.uniform(0.6, 1.2, 3) + random.uniform(-20, 40), 0, 255)
     disc = cv2.circle(np.zeros((side, side), np.uint8), (side // 2, side // 2), int(radius), 1, -1) > 0
@@ -139,7 +143,8 @@ def measure(folder: Path, names: list[str], words: list[str]) -> dict[str, Any]:
             "peak_mb": round(usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10), 1),
             "stages": {s["name"]: s["seconds"] for s in summary["stages"]},
             "panoramas": [
-                {k: p[k] for k in ("width", "height", "projection", "fov_deg", "rms_px")} | {"used": len(p["photos"])}
+                {k: p[k] for k in ("width", "height", "projection", "fov_deg", "rms_px")}
+                | {"used": len(p["photos"])}
                 for p in summary["panoramas"]
             ],
             "plan": (out / "plan").read_bytes(),
@@ -165,11 +170,15 @@ def misplaced(plan: bytes, views: dict[str, View]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--photos", type=int, nargs="+", default=[24, 48, 96, 192, 384])
     parser.add_argument("--width", type=int, help="of the canvas; the photos' resolution by default")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the photos, and use those kept before")
+    parser.add_argument(
+        "--keep", type=Path, metavar="FOLDER", help="keep the photos, and use those kept before"
+    )
     parser.add_argument("--workers", type=int)
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
@@ -181,7 +190,9 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             missing = len(list(folder.glob("photo*.jpg"))) < count
             rows = layout(count)[0]
-            world = belt(rows, np.random.default_rng(given.seed)) if missing else np.zeros((0, 0, 3), np.uint8)
+            world = (
+                belt(rows, np.random.default_rng(given.seed)) if missing else np.zeros((0, 0, 3), np.uint8)
+            )
             views = take(folder, world, count, given.seed)
             del world
             result = {"photos": count, "rows": rows, **measure(folder, list(views), words)}
