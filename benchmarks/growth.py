@@ -2,14 +2,15 @@
 
     python benchmarks/growth.py --photos 24 48 96 192 384 --json benchmarks/results/growth.json
 
-The world is a belt of a sphere, 16384 pixels around, made of dead leaves (Lee, Mumford and Huang, IJCV 2001): discs
-of every size that hide each other, each cut from a photograph of scikit-image's wheel, turned, scaled and tinted.
-So texture is as rich as in photographs, no two places are alike, and yet surfaces recur, as they do in life.
-A camera with 16 degrees across takes rows of photos 7.5 degrees apart, with jitter, radial distortion, exposure steps,
-vignetting and noise (as in world.py); 384 of them close the circle. The photos come shuffled, without EXIF data.
+The world is a belt of a sphere, 16384 pixels around, made of dead leaves (Lee, Mumford and Huang, IJCV
+2001): discs of every size that hide each other, each cut from a photograph of scikit-image's wheel, turned,
+scaled and tinted. So texture is as rich as in photographs, no two places are alike, and yet surfaces recur,
+as they do in life. A camera with 16 degrees across takes rows of photos 7.5 degrees apart, with jitter,
+radial distortion, exposure steps, vignetting and noise (as in world.py); 384 of them close the circle. The
+photos come shuffled, without EXIF data.
 
-One process each, from start to end: wall clock, CPU time of all threads, peak memory, seconds by stage; the cameras
-that it found are compared with the truth as in world.py. `--width` renders a smaller canvas.
+One process each, from start to end: wall clock, CPU time of all threads, peak memory, seconds by stage; the
+cameras that it found are compared with the truth as in world.py. `--width` renders a smaller canvas.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ FOV_DEG, STEP_DEG = 16.0, (7.5, 6.5)
 FOCAL = SIZE[0] / 2 / math.tan(math.radians(FOV_DEG) / 2)
 K1 = -0.3
 SURFACES = (
-    "astronaut.png", "brick.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png", "hubble_deep_field.jpg",
-    "ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg", "text.png", "coins.png",
+    "astronaut.png", "brick.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png",
+    "hubble_deep_field.jpg", "ihc.png", "moon.png", "motorcycle_left.png", "retina.jpg", "rocket.jpg",
+    "text.png", "coins.png",
 )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ a match that are not zero are formed, analytically. Levenberg-Marquardt with Hub
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from composer.records import Camera
 Array = NDArray[Any]
 
 __all__ = ["Lens", "adjust", "cameras_of", "exp_rotation", "pair_errors"]
+
+DENSE = 600  # unknowns up to which the normal equations are an array: SciPy takes time to import
+PART = 20_000  # matches whose Jacobian is formed at once
 
 
 @dataclass(frozen=True)
@@ -156,13 +160,14 @@ def _residuals(matches: _Matches, rotations: list[Array], lenses: list[Lens]) ->
 
 def pair_errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens]) -> list[Array]:
     """Return for each pair each match's larger distance in pixels, of its two directions (N,)."""
-    matches = _Matches(pairs)
-    residual, _ = _residuals(matches, rotations, lenses)
-    distance = np.hypot(residual[:, 0], residual[:, 1])
-    each = [distance[span] for span in matches.spans]
-    return [
-        np.maximum(there, back) for there, back in zip(each[: len(pairs)], each[len(pairs) :], strict=True)
-    ]
+    found = []
+    for matches in _in_parts(pairs):
+        residual, _ = _residuals(matches, rotations, lenses)
+        distance = np.hypot(residual[:, 0], residual[:, 1])
+        each = [distance[span] for span in matches.spans]
+        half = len(each) // 2
+        found += [np.maximum(there, back) for there, back in zip(each[:half], each[half:], strict=True)]
+    return found
 
 
 def adjust(
@@ -195,12 +200,12 @@ def adjust(
     rotations, lenses : as given, adjusted.
     """
     damping = 1e-3
-    matches = _Matches(pairs)
+    matches = _in_parts(pairs)
     cost, hessian, gradient = _normal_equations(matches, rotations, lenses, lens_of, huber_px)
     for _ in range(iterations):
-        diagonal = np.diag(hessian)
-        damped = hessian + np.diag(damping * diagonal + 1e-9 * diagonal.max())
-        moved = _moved(rotations, lenses, -_solve(damped, gradient))
+        diagonal = hessian.diagonal()
+        step = _solve(hessian, damping * diagonal + 1e-9 * diagonal.max(), gradient)
+        moved = _moved(rotations, lenses, -step)
         try:
             _check_fold(moved[1])
             trial = _normal_equations(matches, *moved, lens_of, huber_px)
@@ -219,14 +224,23 @@ def adjust(
     return rotations, lenses
 
 
-def _solve(matrix: Array, vector: Array) -> Array:
-    """Solve the normal equations: dense while they are small, sparse beyond."""
-    if len(vector) <= 1500:
-        return np.linalg.solve(matrix, vector)
-    from scipy.sparse import csc_matrix
-    from scipy.sparse.linalg import spsolve
+def _in_parts(pairs: list[Pair]) -> list[_Matches]:
+    """Return the matches of all pairs in parts whose Jacobians take some 20 MB each."""
+    ends = np.cumsum([len(p.points_i) for p in pairs]) // PART
+    starts = np.r_[0, np.flatnonzero(np.diff(ends)) + 1, len(pairs)]
+    return [_Matches(pairs[a:b]) for a, b in pairwise(starts)]
 
-    return np.asarray(spsolve(csc_matrix(matrix), vector))
+
+def _solve(matrix: Any, damping: Array, vector: Array) -> Array:
+    """Solve the damped normal equations: dense where the matrix is, else sparse."""
+    if isinstance(matrix, np.ndarray):
+        return np.linalg.solve(matrix + np.diag(damping), vector)
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import splu
+
+    symmetric = {"SymmetricMode": True}
+    factors = splu((matrix + diags_array(damping)).tocsc(), "MMD_AT_PLUS_A", 0.0, options=symmetric)
+    return np.asarray(factors.solve(vector))
 
 
 def _moved(rotations: list[Array], lenses: list[Lens], step: Array) -> tuple[list[Array], list[Lens]]:
@@ -242,35 +256,56 @@ def _moved(rotations: list[Array], lenses: list[Lens], step: Array) -> tuple[lis
 
 
 def _normal_equations(
-    matches: _Matches, rotations: list[Array], lenses: list[Lens], lens_of: list[int], huber_px: float
-) -> tuple[float, Array, Array]:
-    """Return cost, J'WJ and J'Wr, summed pair by pair, priors on the lenses included."""
+    parts: list[_Matches], rotations: list[Array], lenses: list[Lens], lens_of: list[int], huber_px: float
+) -> tuple[float, Any, Array]:
+    """Return cost, J'WJ and J'Wr, summed pair by pair, priors on the lenses included.
+
+    J'WJ is an array while it is small, a sparse matrix beyond.
+    """
     n = len(rotations)
     size = 3 * n + 2 * len(lenses)
-    hessian, gradient = np.zeros((size, size)), np.zeros(size)
-    residual, jacobian = _residuals(matches, rotations, [lenses[k] for k in lens_of])
+    each = [lenses[k] for k in lens_of]
+    summed = [_blocks(matches, rotations, each, huber_px) for matches in parts]
+    cost = sum(c for c, _ in summed)
+    blocks = np.concatenate([b for _, b in summed])
+    where = np.concatenate([matches.columns(n, lens_of) for matches in parts])
+    gradient, prior = np.zeros(size), np.zeros(size)
+    np.add.at(gradient, where, blocks[:, :, 10])
+    for k, lens in enumerate(lenses):
+        at = 3 * n + 2 * k
+        cost += _add_prior(prior, gradient, at + 1, lens.b - lens.b_prior, lens.b_sigma)
+        if lens.prior_px:
+            off = float(np.log(lens.focal_px / lens.prior_px))
+            cost += _add_prior(prior, gradient, at, off, lens.prior_sigma)
+    rows, columns = np.broadcast_arrays(where[:, :, None], where[:, None, :])
+    if size <= DENSE:
+        hessian = np.diag(prior)
+        np.add.at(hessian, (rows, columns), blocks[:, :, :10])
+        return cost, hessian, gradient
+    from scipy.sparse import coo_array, diags_array
+
+    entries = coo_array((blocks[:, :, :10].ravel(), (rows.ravel(), columns.ravel())), (size, size))
+    return cost, entries.tocsc() + diags_array(prior), gradient
+
+
+def _blocks(
+    matches: _Matches, rotations: list[Array], lenses: list[Lens], huber_px: float
+) -> tuple[float, Array]:
+    """Return the cost, and (2P, 10, 11): each direction's J'WJ and, as last column, J'Wr."""
+    residual, jacobian = _residuals(matches, rotations, lenses)
     distance = np.hypot(residual[:, 0], residual[:, 1])
     weight = np.minimum(1, huber_px / np.maximum(distance, 1e-12))
     cost = float(np.sum(np.where(weight < 1, huber_px * (2 * distance - huber_px), distance**2)))
     weighted = jacobian * weight[:, None, None]
     joined = np.concatenate([jacobian, residual[:, :, None]], 2)
-    blocks = np.stack([weighted[s].reshape(-1, 10).T @ joined[s].reshape(-1, 11) for s in matches.spans])
-    where = matches.columns(n, lens_of)
-    np.add.at(hessian, (where[:, :, None], where[:, None, :]), blocks[:, :, :10])
-    np.add.at(gradient, where, blocks[:, :, 10])
-    for k, lens in enumerate(lenses):
-        at = 3 * n + 2 * k
-        cost += _add_prior(hessian, gradient, at + 1, lens.b - lens.b_prior, lens.b_sigma)
-        if lens.prior_px:
-            off = float(np.log(lens.focal_px / lens.prior_px))
-            cost += _add_prior(hessian, gradient, at, off, lens.prior_sigma)
-    return cost, hessian, gradient
+    each = [weighted[s].reshape(-1, 10).T @ joined[s].reshape(-1, 11) for s in matches.spans]
+    return cost, np.stack(each)
 
 
-def _add_prior(hessian: Array, gradient: Array, at: int, off: float, sigma: float) -> float:
+def _add_prior(prior: Array, gradient: Array, at: int, off: float, sigma: float) -> float:
     """Add a Gaussian prior, worth as much as 10 matches that are off by one pixel at one sigma."""
     weight = 10 / sigma**2
-    hessian[at, at] += weight
+    prior[at] += weight
     gradient[at] += weight * off
     return weight * off * off
 
