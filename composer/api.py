@@ -32,6 +32,7 @@ from composer.media.metadata import Metadata, carried, read_metadata
 from composer.pipeline import Pipeline, stitching
 from composer.records import Composition, Context, Event, Photo, Photos, Plan, Unused
 from composer.render import canvas_channels, output_dtype, render, render_bands
+from composer.stitching.candidates import check_pairs
 from composer.stitching.crop import has_holes
 from composer.stitching.layout import rescaled
 from composer.stitching.stages import too_few
@@ -123,6 +124,7 @@ def stitch(
     width: int | None = None,
     preview: int | None = None,
     blend: str = "multiband",
+    pairs: str | Path = "auto",
     load: str | Path | None = None,
     save: str | Path | None = None,
     pipeline: Pipeline | None = None,
@@ -146,6 +148,10 @@ def stitch(
     preview : int or None
         Like `width`, and quicker: cameras are found at a lower resolution.
     blend : "multiband", "feather" or "none"
+    pairs : "auto", "all", "sequence", "gps", or path
+        Which photos are matched: those that seem to share something, all with all, neighbours in the
+        order given (the last with the first), nearest by EXIF, or those that a text file names, two
+        photos a line.
     load : path or None
         Render the compositions saved in this file; no photos are given then.
     save : path or None
@@ -183,6 +189,7 @@ def stitch(
     started = time.perf_counter()
     target = Path(output) if output is not None else None
     _check_options(projection, crop, width, preview, blend, workers)
+    check_pairs(str(pairs))
     for wanted in (target, Path(save) if save else None):
         if wanted is not None:
             check_folder(wanted)
@@ -191,7 +198,7 @@ def stitch(
     wide = preview or width
     if pipeline is None:
         megapixels = 0.15 if preview else 0.25
-        pipeline = stitching(projection, crop, wide or 0, blend, megapixels)
+        pipeline = stitching(projection, crop, wide or 0, blend, megapixels, str(pairs))
     memory = max_memory or DEFAULT_MEMORY
     watch = _Stopwatch(observe)
     context = Context(

@@ -83,6 +83,10 @@ def stitch(
     width: Annotated[int | None, typer.Option(help="Width in pixels; the photos' own by default.")] = None,
     preview: Annotated[int | None, typer.Option(metavar="N", help="A quick look, N pixels wide.")] = None,
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
+    pairs: Annotated[
+        str,
+        typer.Option(metavar="HOW|FILE", help="Photos to match: auto, all, sequence, gps, or from a file."),
+    ] = "auto",
     summary: Summary = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the compositions.")] = None,
     load: Annotated[
@@ -107,11 +111,11 @@ def stitch(
         pipeline = None
         if settings:
             wide = preview or width or 0
-            pipeline = stitching(projection.value, crop.value, wide, blend.value)
+            pipeline = stitching(projection.value, crop.value, wide, blend.value, pairs=pairs)
             pipeline = pipeline.with_options(_settings(settings))
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
-            preview=preview, blend=blend.value, load=load, save=save, pipeline=pipeline,
+            preview=preview, blend=blend.value, pairs=pairs, load=load, save=save, pipeline=pipeline,
             device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 

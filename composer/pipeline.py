@@ -253,6 +253,7 @@ def stitching(
     width: int = 0,
     blend: str = "multiband",
     megapixels: float = 0.25,
+    pairs: str = "auto",
 ) -> Pipeline:
     """Return the pipeline that `stitch` runs.
 
@@ -264,7 +265,7 @@ def stitching(
     model = {"auto": "auto", "affine": "affine"}.get(projection, "rotation")
     tables: list[dict[str, Any]] = [
         {"use": "find-features", "megapixels": megapixels},
-        {"use": "match"},
+        {"use": "match", "pairs": pairs},
         {"use": "cameras", "model": model},
         {"use": "level"},
         {"use": "lay-out", "projection": projection, "crop": crop, "width": width},

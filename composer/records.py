@@ -105,6 +105,8 @@ class Photo:
         Maker, model and focal length as text: photos that agree share a lens.
     sha256 : str
         Hash of the file's (or array's) bytes.
+    gps : (latitude, longitude) or None
+        Degrees, north and east positive, where EXIF data give them.
     pixels : array or None
         (H, W, C) or (H, W, C + 1) with alpha, for photos handed in as arrays.
     """
@@ -120,6 +122,7 @@ class Photo:
     focal_px: float | None = None
     camera: str = ""
     sha256: str = ""
+    gps: tuple[float, float] | None = None
     pixels: Array | None = field(default=None, repr=False, compare=False)
 
 

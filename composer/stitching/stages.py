@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-import numpy as np
-
 from composer.align.features import Features, find_features, to_grey8
 from composer.align.homography import Pair, find_homography
-from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
+from composer.align.matching import distinct_places, match_descriptors
 from composer.align.projection import reduced
+from composer.align.retrieval import FEW, bridging_pairs, closing_pairs, count_votes, likely_pairs
 from composer.align.warp import seam_step, shared_rect, warp_all, window_of
 from composer.backend.parallel import over
 from composer.errors import NothingToStitch, PhotoError
@@ -28,6 +27,7 @@ from composer.records import (
     Unused,
 )
 from composer.stitching.cameras import connected_groups, level
+from composer.stitching.candidates import named_pairs
 from composer.stitching.crop import largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.layout import choose_projection, fit_canvas, rescaled
@@ -106,7 +106,10 @@ class FindFeatures:
 class MatchPhotos:
     """Match features between photos and keep the pairs that a homography explains.
 
-    Options: `ratio` of Lowe's test, `threshold_px` at working size, `keep` candidates a photo.
+    Options: `ratio` of Lowe's test, `threshold_px` at working size, `keep` candidates a photo, and
+    `pairs` to match: "auto" (those that seem to share something), "all", "sequence" (each photo with
+    the two after it, around the circle), "gps" (each with its `keep` nearest), or a file that names two
+    photos a line.
     """
 
     takes: ClassVar[type] = FeatureSet
@@ -114,29 +117,47 @@ class MatchPhotos:
     ratio: float = 0.8
     threshold_px: float = 3.0
     keep: int = 5
+    pairs: str = "auto"
 
     def __call__(self, value: FeatureSet, context: Context) -> MatchGraph:
         photos = tuple(p for p, _ in value.entries)
         features = [f for _, f in value.entries]
-        matched = np.zeros((len(photos), len(photos)), int)
+        tried: dict[tuple[int, int], tuple[int, Pair | None]] = {}
 
-        def match(ij: tuple[int, int]) -> Pair | None:
-            i, j = ij
-            found = match_descriptors(features[i].descriptors, features[j].descriptors, self.ratio)
-            points_i, points_j = features[i].points[found[:, 0]], features[j].points[found[:, 1]]
-            once = distinct_places(points_i, points_j)
-            points_i, points_j = points_i[once], points_j[once]
-            matched[i, j] = matched[j, i] = len(points_i)
-            threshold = self.threshold_px / features[j].scale
-            fit = find_homography(points_i, points_j, threshold)
-            if fit is None:
-                return None
-            matrix, inside = fit
-            return Pair(i, j, points_i[inside], points_j[inside], matrix, len(points_i))
+        def match(candidates: list[tuple[int, int]]) -> list[Pair]:
+            new = [ij for ij in candidates if ij not in tried]
+            tried.update(
+                zip(new, over(context, "match", lambda ij: self._match(features, ij), new), strict=True)
+            )
+            return [pair for ij, (_, pair) in sorted(tried.items()) if pair is not None]
 
-        pairs = over(context, "match", match, candidate_pairs(features, self.keep))
-        best = tuple(int(m) for m in matched.max(0)) if len(photos) else ()
-        return MatchGraph(photos, tuple(p for p in pairs if p is not None), best, value.unused)
+        if self.pairs == "auto":
+            votes = count_votes(features, seed=context.seed)
+            found = match(likely_pairs(votes, self.keep))
+            if len(photos) > FEW:
+                sizes = [(p.width, p.height) for p in photos]
+                found = match(closing_pairs(found, sizes))
+                found = match(bridging_pairs(votes, connected_groups(len(photos), found), self.keep))
+                found = match(closing_pairs(found, sizes))
+        else:
+            found = match(named_pairs(self.pairs, photos, self.keep))
+        best = [0] * len(photos)
+        for (i, j), (matched, _) in tried.items():
+            best[i], best[j] = max(best[i], matched), max(best[j], matched)
+        return MatchGraph(photos, tuple(found), tuple(best), value.unused)
+
+    def _match(self, features: list[Features], ij: tuple[int, int]) -> tuple[int, Pair | None]:
+        """Return how many points match, and the pair if they have a common geometry."""
+        i, j = ij
+        found = match_descriptors(features[i].descriptors, features[j].descriptors, self.ratio)
+        points_i, points_j = features[i].points[found[:, 0]], features[j].points[found[:, 1]]
+        once = distinct_places(points_i, points_j)
+        points_i, points_j = points_i[once], points_j[once]
+        fit = find_homography(points_i, points_j, self.threshold_px / features[j].scale)
+        if fit is None:
+            return len(points_i), None
+        matrix, inside = fit
+        return len(points_i), Pair(i, j, points_i[inside], points_j[inside], matrix, len(points_i))
 
 
 @dataclass(frozen=True)
