@@ -43,6 +43,7 @@ from composer.media.tiff_write import write_pages
 from composer.pipeline import Pipeline, stitching
 from composer.records import Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
 from composer.render import canvas_channels, output_dtype, render, render_bands
+from composer.stitching.candidates import check_pairs
 from composer.stitching.crop import has_holes
 from composer.stitching.layout import rescaled
 from composer.stitching.stages import LayOut, too_few
@@ -142,6 +143,7 @@ def stitch(
     lens_fov: float = 0.0,
     anchor: str = "",
     blend: str = "multiband",
+    pairs: str | Path = "auto",
     load: str | Path | None = None,
     save: str | Path | None = None,
     cube: str | Path | None = None,
@@ -184,6 +186,10 @@ def stitch(
     anchor : str
         Name or stem of the photo that keeps its exposure and white balance; "" keeps the median exposure.
     blend : "multiband", "feather" or "none"
+    pairs : "auto", "all", "sequence", "gps", or path
+        Which photos are matched: those that seem to share something, all with all, neighbours in the
+        order given (the last with the first), nearest by EXIF, or those that a text file names, two
+        photos a line.
     load : path or None
         Render the compositions saved in this file; no photos are given then. Another projection, view or
         crop lays them out anew, without solving for anything again.
@@ -234,6 +240,7 @@ def stitch(
     target = Path(output) if output is not None else None
     across, down = fov if isinstance(fov, tuple) else (fov, 0.0)
     _check_options(projection, crop, width, preview, blend, workers, lens)
+    check_pairs(str(pairs))
     for wanted in (target, save, cube):
         if wanted is not None:
             check_folder(Path(wanted))
@@ -250,7 +257,7 @@ def stitch(
                 "projection": projection, "crop": crop, "width": wide or 0, "yaw": yaw, "pitch": pitch,
                 "roll": roll, "fov": across, "fov_down": down,
             },
-            "match": {"points": str(points or "")},
+            "match": {"points": str(points or ""), "pairs": str(pairs)},
             "level": {"points": str(points or "")},
             "exposure": {"anchor": anchor},
         }  # fmt: skip

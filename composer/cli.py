@@ -113,6 +113,10 @@ def stitch(
         str, typer.Option(metavar="PHOTO", help="Keep this photo's exposure and white balance.")
     ] = "",
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
+    pairs: Annotated[
+        str,
+        typer.Option(metavar="HOW|FILE", help="Photos to match: auto, all, sequence, gps, or from a file."),
+    ] = "auto",
     summary: Summary = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the compositions.")] = None,
     load: Annotated[
@@ -145,9 +149,10 @@ def stitch(
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), points=points,
-            lens=lens.value, lens_fov=lens_fov, anchor=anchor, blend=blend.value, load=load, save=save,
-            cube=cube, patches=_patches(patch or []), layers=layers, settings=_settings(settings or []),
-            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
+            lens=lens.value, lens_fov=lens_fov, anchor=anchor, pairs=pairs, blend=blend.value, load=load,
+            save=save, cube=cube, patches=_patches(patch or []), layers=layers,
+            settings=_settings(settings or []), device=device.value, workers=workers,
+            max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 
     _report(_guarded(work, debug, quiet, summary), summary, save, quiet)

@@ -115,6 +115,8 @@ class Photo:
         What is known of the lens beforehand, as in `Camera`.
     sha256 : str
         Hash of the file's (or array's) bytes.
+    gps : (latitude, longitude) or None
+        Degrees, north and east positive, where EXIF data give them.
     pixels : array or None
         (H, W, C) or (H, W, C + 1) with alpha, for photos handed in as arrays.
     """
@@ -130,6 +132,7 @@ class Photo:
     focal_px: float | None = None
     camera: str = ""
     sha256: str = ""
+    gps: tuple[float, float] | None = None
     pixels: Array | None = field(default=None, repr=False, compare=False)
     optics: Optics = "rectilinear"
     distortion: tuple[float, float, float] = (0.0, 0.0, 0.0)

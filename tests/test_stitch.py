@@ -147,6 +147,14 @@ def test_a_stranger_is_named_with_the_reason() -> None:
     assert "overlaps no other photo" in result.unused[0].reason
 
 
+def test_only_the_pairs_that_a_file_names_are_matched(tmp_path: Path) -> None:
+    file = tmp_path / "pairs.txt"
+    file.write_text("'photo 1' 'photo 2'\n")
+    result = composer.stitch(room(), width=300, pairs=file)
+    assert result.panoramas[0].photos == ("photo 1", "photo 2")
+    assert [u.photo for u in result.unused] == ["photo 3"]
+
+
 def test_two_scenes_make_two_panoramas(tmp_path: Path) -> None:
     first = [photograph(y, 0, 1, hfov_deg=50).pixels for y in (-20, 5)]
     second = [photograph(y, 0, 1, hfov_deg=50, seed=9).pixels for y in (165, 190)]

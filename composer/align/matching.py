@@ -1,4 +1,4 @@
-"""Match descriptors between photographs, and choose the pairs worth matching."""
+"""Match descriptors between two photographs."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.features import Features
-
 Array = NDArray[Any]
 
-__all__ = ["candidate_pairs", "distinct_places", "match_descriptors"]
+__all__ = ["distinct_places", "match_descriptors"]
 
 
 def match_descriptors(a: Array, b: Array, ratio: float = 0.8) -> Array:
@@ -50,30 +48,3 @@ def distinct_places(points_i: Array, points_j: Array) -> Array:
     kept = np.zeros(len(points_i), bool)
     kept[first] = True
     return kept
-
-
-def candidate_pairs(features: list[Features], keep: int = 5, sample: int = 300) -> list[tuple[int, int]]:
-    """Choose the pairs worth matching in full, by matching only the coarsest features of each photo.
-
-    Up to eight photographs give all pairs. Beyond that each photograph proposes the `keep` partners
-    with which most of its `sample` largest features agree; chance gives every pair some votes, so
-    every pair with twice the usual number is proposed too.
-
-    Returns
-    -------
-    Sorted list of (i, j) with i < j.
-    """
-    n = len(features)
-    everything = [(i, j) for i in range(n) for j in range(i + 1, n)]
-    if n <= 8:
-        return everything
-    coarse = [f.descriptors[np.argsort(-f.sizes, kind="stable")[:sample]] for f in features]
-    votes = np.zeros((n, n), int)
-    for i, j in everything:
-        votes[i, j] = votes[j, i] = len(match_descriptors(coarse[i], coarse[j], 0.85))
-    usual = float(np.median(votes[np.triu_indices(n, 1)]))
-    chosen = {(i, j) for i, j in everything if votes[i, j] > 2 * usual}
-    for i in range(n):
-        ranked = [int(j) for j in np.argsort(-votes[i], kind="stable") if j != i]
-        chosen.update((min(i, j), max(i, j)) for j in ranked[:keep])
-    return sorted(chosen)

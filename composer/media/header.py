@@ -70,7 +70,10 @@ def read_photo(path: Path | str, max_memory: int = 2 << 30) -> Photo:
     if orientation >= 5:
         width, height = height, width
     camera = _camera_name(exif)
-    return Photo(str(path), path, width, height, channels, dtype, alpha, orientation, focal, camera, digest)
+    return Photo(
+        str(path), path, width, height, channels, dtype, alpha, orientation, focal, camera, digest,
+        _gps(exif.gps),
+    )  # fmt: skip
 
 
 def photo_from_array(pixels: NDArray[Any], name: str) -> Photo:
@@ -139,6 +142,21 @@ def _camera_name(exif: Exif) -> str:
     parts = [str(exif.main.get(tag, "")).strip("\x00 ") for tag in (0x010F, 0x0110)]
     focal = _number(exif.camera.get(0x920A))
     return " ".join([*parts, f"{focal:g} mm" if focal else ""]).strip()
+
+
+def _gps(detail: dict[int, Any]) -> tuple[float, float] | None:
+    """Return latitude and longitude in degrees, None where EXIF does not say both."""
+    found = []
+    for tag, negative, limit in ((1, "S", 90), (3, "W", 180)):
+        try:
+            degrees, minutes, seconds = (float(k) for k in detail[tag + 1])
+        except (KeyError, TypeError, ValueError, ZeroDivisionError):
+            return None
+        angle = degrees + minutes / 60 + seconds / 3600
+        if not 0 <= angle <= limit:  # NaN too
+            return None
+        found.append(-angle if str(detail.get(tag, "")).strip("\x00 ").upper() == negative else angle)
+    return found[0], found[1]
 
 
 def _number(value: Any) -> float | None:

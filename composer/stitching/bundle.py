@@ -10,6 +10,7 @@ with Huber weights.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from composer.records import Camera, Optics
 Array = NDArray[Any]
 
 __all__ = ["Lens", "adjust", "cameras_of", "exp_rotation", "pair_errors"]
+
+DENSE = 600  # unknowns up to which the normal equations are an array: SciPy takes time to import
+PART = 20_000  # matches whose Jacobian is formed at once
 
 
 SHAPE_SPREAD = (0.05, 0.02, 0.02, 0.02, 0.02)  # of b, a, c, and the optical centre in `half_px`
@@ -196,13 +200,14 @@ def _by_shape(along: Array, r: Array, centre: Array | None) -> Array:
 
 def pair_errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens]) -> list[Array]:
     """Return for each pair each match's larger distance in pixels, of its two directions (N,)."""
-    matches = _Matches(pairs)
-    residual, _ = _residuals(matches, rotations, lenses)
-    distance = np.hypot(residual[:, 0], residual[:, 1])
-    each = [distance[span] for span in matches.spans]
-    return [
-        np.maximum(there, back) for there, back in zip(each[: len(pairs)], each[len(pairs) :], strict=True)
-    ]
+    found = []
+    for matches in _in_parts(pairs):
+        residual, _ = _residuals(matches, rotations, lenses)
+        distance = np.hypot(residual[:, 0], residual[:, 1])
+        each = [distance[span] for span in matches.spans]
+        half = len(each) // 2
+        found += [np.maximum(there, back) for there, back in zip(each[:half], each[half:], strict=True)]
+    return found
 
 
 def adjust(
@@ -238,12 +243,12 @@ def adjust(
     rotations, lenses : as given, adjusted.
     """
     damping = 1e-3
-    matches = _Matches(pairs)
+    matches = _in_parts(pairs)
     cost, hessian, gradient = _normal_equations(matches, rotations, lenses, lens_of, huber_px, solved)
     for _ in range(iterations):
-        diagonal = np.diag(hessian)
-        damped = hessian + np.diag(damping * diagonal + 1e-9 * diagonal.max())
-        moved = _moved(rotations, lenses, -_solve(damped, gradient), solved)
+        diagonal = hessian.diagonal()
+        step = _solve(hessian, damping * diagonal + 1e-9 * diagonal.max(), gradient)
+        moved = _moved(rotations, lenses, -step, solved)
         try:
             _check_fold(moved[1])
             trial = _normal_equations(matches, *moved, lens_of, huber_px, solved)
@@ -262,14 +267,23 @@ def adjust(
     return rotations, lenses
 
 
-def _solve(matrix: Array, vector: Array) -> Array:
-    """Solve the normal equations: dense while they are small, sparse beyond."""
-    if len(vector) <= 1500:
-        return np.linalg.solve(matrix, vector)
-    from scipy.sparse import csc_matrix
-    from scipy.sparse.linalg import spsolve
+def _in_parts(pairs: list[Pair]) -> list[_Matches]:
+    """Return the matches of all pairs in parts whose Jacobians take some 20 MB each."""
+    ends = np.cumsum([len(p.points_i) for p in pairs]) // PART
+    starts = np.r_[0, np.flatnonzero(np.diff(ends)) + 1, len(pairs)]
+    return [_Matches(pairs[a:b]) for a, b in pairwise(starts)]
 
-    return np.asarray(spsolve(csc_matrix(matrix), vector))
+
+def _solve(matrix: Any, damping: Array, vector: Array) -> Array:
+    """Solve the damped normal equations: dense where the matrix is, else sparse."""
+    if isinstance(matrix, np.ndarray):
+        return np.linalg.solve(matrix + np.diag(damping), vector)
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import splu
+
+    symmetric = {"SymmetricMode": True}
+    factors = splu((matrix + diags_array(damping)).tocsc(), "MMD_AT_PLUS_A", 0.0, options=symmetric)
+    return np.asarray(factors.solve(vector))
 
 
 def _moved(
@@ -288,44 +302,64 @@ def _moved(
 
 
 def _normal_equations(
-    matches: _Matches,
+    parts: list[_Matches],
     rotations: list[Array],
     lenses: list[Lens],
     lens_of: list[int],
     huber_px: float,
     solved: int,
-) -> tuple[float, Array, Array]:
-    """Return cost, J'WJ and J'Wr, summed pair by pair, priors on the lenses included."""
+) -> tuple[float, Any, Array]:
+    """Return cost, J'WJ and J'Wr, summed pair by pair, priors on the lenses included.
+
+    J'WJ is an array while it is small, a sparse matrix beyond.
+    """
     n = len(rotations)
     size, wide = 3 * n + solved * len(lenses), 6 + 2 * solved
-    hessian, gradient = np.zeros((size, size)), np.zeros(size)
-    residual, jacobian = _residuals(matches, rotations, [lenses[k] for k in lens_of], solved)
-    distance = np.hypot(residual[:, 0], residual[:, 1])
-    weight = np.minimum(1, huber_px / np.maximum(distance, 1e-12))
-    cost = float(np.sum(np.where(weight < 1, huber_px * (2 * distance - huber_px), distance**2)))
-    weighted = jacobian * weight[:, None, None]
-    joined = np.concatenate([jacobian, residual[:, :, None]], 2)
-    blocks = np.stack(
-        [weighted[s].reshape(-1, wide).T @ joined[s].reshape(-1, wide + 1) for s in matches.spans]
-    )
-    where = matches.columns(n, lens_of, solved)
-    np.add.at(hessian, (where[:, :, None], where[:, None, :]), blocks[:, :, :wide])
+    each = [lenses[k] for k in lens_of]
+    summed = [_blocks(matches, rotations, each, huber_px, solved) for matches in parts]
+    cost = sum(c for c, _ in summed)
+    blocks = np.concatenate([b for _, b in summed])
+    where = np.concatenate([matches.columns(n, lens_of, solved) for matches in parts])
+    gradient, prior = np.zeros(size), np.zeros(size)
     np.add.at(gradient, where, blocks[:, :, wide])
     for k, lens in enumerate(lenses):
         at = 3 * n + solved * k
         for m in range(solved - 1):
             off = lens.shape[m] - lens.shape_prior[m]
-            cost += _add_prior(hessian, gradient, at + 1 + m, off, lens.shape_sigma[m])
+            cost += _add_prior(prior, gradient, at + 1 + m, off, lens.shape_sigma[m])
         if lens.prior_px:
             off = float(np.log(lens.focal_px / lens.prior_px))
-            cost += _add_prior(hessian, gradient, at, off, lens.prior_sigma)
-    return cost, hessian, gradient
+            cost += _add_prior(prior, gradient, at, off, lens.prior_sigma)
+    rows, columns = np.broadcast_arrays(where[:, :, None], where[:, None, :])
+    if size <= DENSE:
+        hessian = np.diag(prior)
+        np.add.at(hessian, (rows, columns), blocks[:, :, :wide])
+        return cost, hessian, gradient
+    from scipy.sparse import coo_array, diags_array
+
+    entries = coo_array((blocks[:, :, :wide].ravel(), (rows.ravel(), columns.ravel())), (size, size))
+    return cost, entries.tocsc() + diags_array(prior), gradient
 
 
-def _add_prior(hessian: Array, gradient: Array, at: int, off: float, sigma: float) -> float:
+def _blocks(
+    matches: _Matches, rotations: list[Array], lenses: list[Lens], huber_px: float, solved: int
+) -> tuple[float, Array]:
+    """Return the cost, and for each direction J'WJ and, as last column, J'Wr: (2P, C, C + 1)."""
+    residual, jacobian = _residuals(matches, rotations, lenses, solved)
+    wide = jacobian.shape[2]
+    distance = np.hypot(residual[:, 0], residual[:, 1])
+    weight = np.minimum(1, huber_px / np.maximum(distance, 1e-12))
+    cost = float(np.sum(np.where(weight < 1, huber_px * (2 * distance - huber_px), distance**2)))
+    weighted = jacobian * weight[:, None, None]
+    joined = np.concatenate([jacobian, residual[:, :, None]], 2)
+    each = [weighted[s].reshape(-1, wide).T @ joined[s].reshape(-1, wide + 1) for s in matches.spans]
+    return cost, np.stack(each)
+
+
+def _add_prior(prior: Array, gradient: Array, at: int, off: float, sigma: float) -> float:
     """Add a Gaussian prior, worth as much as 10 matches that are off by one pixel at one sigma."""
     weight = 10 / sigma**2
-    hessian[at, at] += weight
+    prior[at] += weight
     gradient[at] += weight * off
     return weight * off * off
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,29 +21,47 @@ TRIANGLE_DEG, VOTE_DEG = 4.0, 35.0
 DRIFT_DEG, DRIFT_SHARE = 12.0, 0.2  # a chain may drift by this, and this share of what it turned
 
 
-def connected_groups(count: int, pairs: list[Pair]) -> list[list[int]]:
+def connected_groups(count: int, pairs: Sequence[Pair]) -> list[list[int]]:
     """Return the photos that belong together: connected components, largest first, members sorted."""
     group = list(range(count))
     for pair in pairs:
-        old, new = group[pair.j], group[pair.i]
-        group = [new if g == old else g for g in group]
-    members = [[k for k in range(count) if group[k] == g] for g in sorted(set(group))]
-    return sorted(members, key=lambda m: (-len(m), m[0]))
+        _join(group, pair.i, pair.j)
+    members: dict[int, list[int]] = {}
+    for k in range(count):
+        members.setdefault(_root(group, k), []).append(k)
+    return sorted(members.values(), key=lambda m: (-len(m), m[0]))
 
 
-def rotation_between(matrix: Array, focal_i: float, focal_j: float) -> tuple[Array, float]:
-    """Return the rotation nearest to K_j^-1 H K_i and its distance (Frobenius norm).
+def _root(group: list[int], k: int) -> int:
+    """Return who stands for k's group, and shorten the way there (disjoint sets, Tarjan 1975)."""
+    while group[k] != k:
+        group[k] = group[group[k]]
+        k = group[k]
+    return k
 
-    `matrix` maps centred pixels of photo i to centred pixels of photo j.
+
+def _join(group: list[int], i: int, j: int) -> bool:
+    """Unite two groups; tell whether they were apart."""
+    one, other = _root(group, i), _root(group, j)
+    group[max(one, other)] = min(one, other)
+    return one != other
+
+
+def rotations_between(matrices: Array, focal_i: Array, focal_j: Array) -> tuple[Array, Array]:
+    """Return the rotations (N, 3, 3) nearest to K_j^-1 H K_i, and their distances (N,) (Frobenius norm).
+
+    `matrices` (N, 3, 3) map centred pixels of photo i to centred pixels of photo j.
     """
-    m = np.diag([1 / focal_j, 1 / focal_j, 1]) @ matrix @ np.diag([focal_i, focal_i, 1])
+    one = np.ones(len(matrices))
+    into, out = np.stack([focal_i, focal_i, one], 1), np.stack([1 / focal_j, 1 / focal_j, one], 1)
+    m = out[:, :, None] * matrices * into[:, None, :]
     scale = np.cbrt(np.linalg.det(m))
-    if not np.isfinite(scale) or abs(scale) < 1e-12:
-        return np.eye(3), np.inf
-    m = m / scale
+    sound = np.isfinite(scale) & (np.abs(scale) > 1e-12)
+    m = np.where(sound[:, None, None], m / np.where(sound, scale, 1)[:, None, None], np.eye(3))
     u, _, vt = np.linalg.svd(m)
-    r = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-    return r, float(np.linalg.norm(m - r))
+    u[:, :, 2] *= np.linalg.det(u @ vt)[:, None]
+    r = u @ vt
+    return r, np.where(sound, np.linalg.norm(m - r, axis=(1, 2)), np.inf)
 
 
 def centred(pair: Pair, sizes: list[tuple[int, int]]) -> Array:
@@ -62,14 +82,12 @@ def estimate_focal(pairs: list[Pair], sizes: list[tuple[int, int]], promised: li
     -------
     Focal length divided by the photo's longer side.
     """
-    matrices = [centred(p, sizes) for p in pairs]
+    matrices = np.stack([centred(p, sizes) for p in pairs])
+    longer = np.array([(max(sizes[p.i]), max(sizes[p.j])) for p in pairs], float).T
     weights = np.array([np.sqrt(len(p.points_i)) for p in pairs])
 
     def misfit(f: float) -> float:
-        errors = [
-            rotation_between(m, f * max(sizes[p.i]), f * max(sizes[p.j]))[1]
-            for m, p in zip(matrices, pairs, strict=True)
-        ]
+        _, errors = rotations_between(matrices, f * longer[0], f * longer[1])
         unusual = 0.003 * np.log(f / USUAL_FOCAL) ** 2  # decides where the photos say nothing
         return float(np.sum(weights * (np.minimum(errors, 0.5) + unusual)))
 
@@ -104,61 +122,119 @@ def spanning_rotations(
     agrees : list of bool, one a pair
     """
     n = len(sizes)
-    turns = [rotation_between(centred(p, sizes), focals[p.i], focals[p.j])[0] for p in pairs]
+    matrices = np.stack([centred(p, sizes) for p in pairs])
+    each = [np.array([focals[k] for k in ends]) for ends in ([p.i for p in pairs], [p.j for p in pairs])]
+    turns = list(rotations_between(matrices, *each)[0])
     support = _closed_triangles(n, pairs, turns)
     order = sorted(range(len(pairs)), key=lambda k: (-support[k], -len(pairs[k].points_i), k))
-    group, tree = list(range(n)), []
-    for k in order:
-        if group[pairs[k].i] != group[pairs[k].j]:
-            old, new = group[pairs[k].j], group[pairs[k].i]
-            group = [new if g == old else g for g in group]
-            tree.append(k)
-    near = _links(n, _voted(n, tree, pairs, turns), pairs, turns)
-    start = min(range(n), key=lambda k: (max(t for _, t in _walk(near, k).values()), k))
-    walked = _walk(near, start)
+    group = list(range(n))
+    edges = [k for k in order if _join(group, pairs[k].i, pairs[k].j)]
+    near = _links(n, _voted(n, edges, pairs, turns), pairs, turns)
+    one = _walk(near, _farthest(_walk(near, 0)))
+    other = _walk(near, _farthest(one))  # the ends of the longest way through the tree
+    tree = _walk(near, min(range(n), key=lambda k: (max(one.travelled[k], other.travelled[k]), k)))
     agrees = []
     for pair, turn in zip(pairs, turns, strict=True):
-        chained, travelled = _walk(near, pair.i)[pair.j]
+        chained = tree.rotations[pair.j] @ tree.rotations[pair.i].T
+        travelled = sum(tree.step[k] for side in _path(tree, pair.i, pair.j) for k in side)
         agrees.append(angle_deg(chained @ turn.T) <= DRIFT_DEG + DRIFT_SHARE * travelled)
-    return [walked[k][0] for k in range(n)], agrees
+    return tree.rotations, agrees
 
 
-def _voted(n: int, tree: list[int], pairs: list[Pair], turns: list[Array]) -> list[int]:
+@dataclass(frozen=True)
+class _Tree:
+    """A spanning tree seen from its root: of each photo its rotation, its parent, the pair that joins it
+    to its parent, its depth in edges, the degrees of that last step and of all steps from the root."""
+
+    rotations: list[Array]
+    parent: list[int]
+    edge: list[int]
+    depth: list[int]
+    step: list[float]
+    travelled: list[float]
+
+
+def _walk(near: list[list[tuple[int, int, Array]]], root: int) -> _Tree:
+    """Walk a tree from a root, breadth first."""
+    n = len(near)
+    tree = _Tree([np.eye(3)] * n, [-1] * n, [-1] * n, [0] * n, [0.0] * n, [0.0] * n)
+    queue = [root]
+    for k in queue:
+        for other, edge, turn in near[k]:
+            if other != tree.parent[k]:
+                tree.rotations[other] = turn @ tree.rotations[k]
+                tree.parent[other], tree.edge[other] = k, edge
+                tree.depth[other] = tree.depth[k] + 1
+                tree.step[other] = angle_deg(turn)
+                tree.travelled[other] = tree.travelled[k] + tree.step[other]
+                queue.append(other)
+    return tree
+
+
+def _farthest(tree: _Tree) -> int:
+    return int(np.argmax(tree.travelled))
+
+
+def _path(tree: _Tree, i: int, j: int) -> tuple[list[int], list[int]]:
+    """Return the photos whose steps to their parents make the way between i and j: i's side, j's side."""
+    up: tuple[list[int], list[int]] = [], []
+    while i != j:
+        if tree.depth[i] >= tree.depth[j]:
+            up[0].append(i)
+            i = tree.parent[i]
+        else:
+            up[1].append(j)
+            j = tree.parent[j]
+    return up
+
+
+def _voted(n: int, edges: list[int], pairs: list[Pair], turns: list[Array]) -> list[int]:
     """Replace tree edges that most of the matches across them contradict.
 
     Without an edge the tree falls into two parts, and every pair that joins them says how one part is
     turned against the other. If most matches say other than the edge does, one of theirs takes its place.
+    What a pair says is R_j^T T_ij R_i, with R from any root: another root would turn all sayings alike.
     """
     matches = np.array([min(p.matched, LOUDEST) for p in pairs])
     for _ in range(n):
         changed = False
-        for at, edge in enumerate(tree):
-            near = _links(n, [k for k in tree if k != edge], pairs, turns)
-            one, other = _walk(near, pairs[edge].i), _walk(near, pairs[edge].j)
-            across, said = [], []
-            for k, (pair, turn) in enumerate(zip(pairs, turns, strict=True)):
-                if (pair.i in one) != (pair.j in one):
-                    there = turn if pair.i in one else turn.T
-                    i, j = (pair.i, pair.j) if pair.i in one else (pair.j, pair.i)
-                    across.append(k)
-                    said.append(other[j][0].T @ there @ one[i][0])
-            views = np.stack(said).reshape(-1, 9)
+        said, across = _sayings(_walk(_links(n, edges, pairs, turns), 0), pairs, turns)
+        for at, edge in enumerate(edges):
+            views = np.stack([said[k] if above else said[k].T for k, above in across[edge]]).reshape(-1, 9)
+            voters = [k for k, _ in across[edge]]
             alike = (views @ views.T - 1) / 2 > np.cos(np.radians(VOTE_DEG))
-            votes = alike @ matches[across]
-            best, now = int(votes.argmax()), across.index(edge)
+            votes = alike @ matches[voters]
+            best, now = int(votes.argmax()), voters.index(edge)
             if votes[best] > votes[now] and not alike[best, now]:
-                tree[at], changed = across[best], True
+                edges[at], changed = voters[best], True
+                said, across = _sayings(_walk(_links(n, edges, pairs, turns), 0), pairs, turns)
         if not changed:
             break
-    return tree
+    return edges
 
 
-def _links(n: int, tree: list[int], pairs: list[Pair], turns: list[Array]) -> list[list[tuple[int, Array]]]:
-    """Return each photo's neighbours in a tree of pairs, and the rotation to them."""
-    near: list[list[tuple[int, Array]]] = [[] for _ in range(n)]
-    for k in tree:
-        near[pairs[k].i].append((pairs[k].j, turns[k]))
-        near[pairs[k].j].append((pairs[k].i, turns[k].T))
+def _sayings(
+    tree: _Tree, pairs: list[Pair], turns: list[Array]
+) -> tuple[list[Array], dict[int, list[tuple[int, bool]]]]:
+    """Return what each pair says, and for each edge the pairs across it and whether their i lies above."""
+    across: dict[int, list[tuple[int, bool]]] = {}
+    said = []
+    for k, (pair, turn) in enumerate(zip(pairs, turns, strict=True)):
+        said.append(tree.rotations[pair.j].T @ turn @ tree.rotations[pair.i])
+        for side, above in zip(_path(tree, pair.i, pair.j), (False, True), strict=True):
+            for photo in side:
+                across.setdefault(tree.edge[photo], []).append((k, above))
+    return said, across
+
+
+def _links(
+    n: int, edges: list[int], pairs: list[Pair], turns: list[Array]
+) -> list[list[tuple[int, int, Array]]]:
+    """Return each photo's neighbours in a tree of pairs: which photo, by which pair, turned how."""
+    near: list[list[tuple[int, int, Array]]] = [[] for _ in range(n)]
+    for k in edges:
+        near[pairs[k].i].append((pairs[k].j, k, turns[k]))
+        near[pairs[k].j].append((pairs[k].i, k, turns[k].T))
     return near
 
 
@@ -177,19 +253,6 @@ def _closed_triangles(n: int, pairs: list[Pair], turns: list[Array]) -> list[int
         others = between[pair.i].keys() & between[pair.j].keys()
         ways = [between[k][pair.j] @ between[pair.i][k] for k in others]
         found.append(sum(angle_deg(way @ turn.T) < TRIANGLE_DEG for way in ways))
-    return found
-
-
-def _walk(near: list[list[tuple[int, Array]]], start: int) -> dict[int, tuple[Array, float]]:
-    """Return for each node that a tree joins to `start` its rotation and the degrees turned on the way."""
-    found: dict[int, tuple[Array, float]] = {start: (np.eye(3), 0.0)}
-    queue = [start]
-    for k in queue:
-        turned, travelled = found[k]
-        for other, turn in near[k]:
-            if other not in found:
-                found[other] = turn @ turned, travelled + angle_deg(turn)
-                queue.append(other)
     return found
 
 

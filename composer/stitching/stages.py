@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from composer.align.features import Features, find_features, to_grey8, within_circle
 from composer.align.homography import Pair, find_homography
-from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
+from composer.align.matching import distinct_places, match_descriptors
 from composer.align.projection import reduced
+from composer.align.retrieval import FEW, bridging_pairs, closing_pairs, count_votes, likely_pairs
 from composer.align.rotation import find_fisheye_pair
 from composer.align.warp import seam_step, shared_rect, warp_all, window_of
 from composer.backend.parallel import over
@@ -31,6 +32,7 @@ from composer.records import (
     Unused,
 )
 from composer.stitching.cameras import connected_groups, level
+from composer.stitching.candidates import named_pairs
 from composer.stitching.crop import largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.layout import View, choose_projection, fit_canvas, rescaled, without_unseen
@@ -116,8 +118,10 @@ class FindFeatures:
 class MatchPhotos:
     """Match features between photos and keep the pairs that a homography explains.
 
-    Options: `ratio` of Lowe's test, `threshold_px` at working size, `keep` candidates a photo, `points`
-    a file of control points that are added.
+    Options: `ratio` of Lowe's test, `threshold_px` at working size, `keep` candidates a photo; `pairs`
+    to match: "auto" (those that seem to share something), "all", "sequence" (each photo with the two
+    after it, around the circle), "gps" (each with its `keep` nearest), or a file that names two photos a
+    line; `points`, a file of control points that are added.
     """
 
     takes: ClassVar[type] = FeatureSet
@@ -126,37 +130,55 @@ class MatchPhotos:
     threshold_px: float = 3.0
     keep: int = 5
     points: str = ""
+    pairs: str = "auto"
 
     def __call__(self, value: FeatureSet, context: Context) -> MatchGraph:
         photos = tuple(p for p, _ in value.entries)
         features = [f for _, f in value.entries]
-        matched = np.zeros((len(photos), len(photos)), int)
+        tried: dict[tuple[int, int], tuple[int, Pair | None]] = {}
 
-        def match(ij: tuple[int, int]) -> Pair | None:
-            i, j = ij
-            found = match_descriptors(features[i].descriptors, features[j].descriptors, self.ratio)
-            points_i, points_j = features[i].points[found[:, 0]], features[j].points[found[:, 1]]
-            once = distinct_places(points_i, points_j)
-            points_i, points_j = points_i[once], points_j[once]
-            matched[i, j] = matched[j, i] = len(points_i)
-            threshold = self.threshold_px / features[j].scale
-            pair = photos[i], photos[j]
-            if all(p.optics == "rectilinear" for p in pair):
-                fit = find_homography(points_i, points_j, threshold)
-            else:
-                fit = find_fisheye_pair(pair, points_i, points_j, threshold)
-            if fit is None:
-                return None
-            matrix, inside = fit
-            return Pair(i, j, points_i[inside], points_j[inside], matrix, len(points_i))
+        def match(candidates: list[tuple[int, int]]) -> list[Pair]:
+            new = [ij for ij in candidates if ij not in tried]
+            results = over(context, "match", lambda ij: self._match(photos, features, ij), new)
+            tried.update(zip(new, results, strict=True))
+            return [pair for ij, (_, pair) in sorted(tried.items()) if pair is not None]
 
-        tried = over(context, "match", match, candidate_pairs(features, self.keep))
-        pairs = [p for p in tried if p is not None]
+        if self.pairs == "auto":
+            votes = count_votes(features, seed=context.seed)
+            found = match(likely_pairs(votes, self.keep))
+            if len(photos) > FEW:
+                sizes = [(p.width, p.height) for p in photos]
+                found = match(closing_pairs(found, sizes))
+                found = match(bridging_pairs(votes, connected_groups(len(photos), found), self.keep))
+                found = match(closing_pairs(found, sizes))
+        else:
+            found = match(named_pairs(self.pairs, photos, self.keep))
         if self.points:
             given, _ = read_points(Path(self.points), [p.name for p in photos])
-            pairs = with_control_points(pairs, given, photos)
-        best = tuple(int(m) for m in matched.max(0)) if len(photos) else ()
-        return MatchGraph(photos, tuple(pairs), best, value.unused)
+            found = with_control_points(found, given, photos)
+        best = [0] * len(photos)
+        for (i, j), (matched, _) in tried.items():
+            best[i], best[j] = max(best[i], matched), max(best[j], matched)
+        return MatchGraph(photos, tuple(found), tuple(best), value.unused)
+
+    def _match(
+        self, photos: tuple[Photo, ...], features: list[Features], ij: tuple[int, int]
+    ) -> tuple[int, Pair | None]:
+        """Return how many points match, and the pair if they have a common geometry."""
+        i, j = ij
+        found = match_descriptors(features[i].descriptors, features[j].descriptors, self.ratio)
+        points_i, points_j = features[i].points[found[:, 0]], features[j].points[found[:, 1]]
+        once = distinct_places(points_i, points_j)
+        points_i, points_j = points_i[once], points_j[once]
+        threshold = self.threshold_px / features[j].scale
+        if photos[i].optics == photos[j].optics == "rectilinear":
+            fit = find_homography(points_i, points_j, threshold)
+        else:
+            fit = find_fisheye_pair((photos[i], photos[j]), points_i, points_j, threshold)
+        if fit is None:
+            return len(points_i), None
+        matrix, inside = fit
+        return len(points_i), Pair(i, j, points_i[inside], points_j[inside], matrix, len(points_i))
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import pytest
 from composer.align.features import find_features, to_grey8
 from composer.align.homography import find_homography
 from composer.align.lens import pixel_to_plane, polynomial
-from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
+from composer.align.matching import distinct_places, match_descriptors
 from composer.errors import ComposerError
-from composer.samples import circle, picture
+from composer.samples import picture
 
 
 def test_features_land_on_the_same_places_at_any_size() -> None:
@@ -63,13 +63,6 @@ def test_chance_matches_make_no_homography() -> None:
     rng = np.random.default_rng(2)
     for count in (5, 12, 40, 100):
         assert find_homography(rng.uniform(0, 800, (count, 2)), rng.uniform(0, 800, (count, 2)), 3.0) is None
-
-
-def test_neighbours_are_among_the_candidates() -> None:
-    features = [find_features(to_grey8(v.pixels)) for v in circle(12)]
-    chosen = set(candidate_pairs(features))
-    assert {(min(k, (k + 1) % 12), max(k, (k + 1) % 12)) for k in range(12)} <= chosen
-    assert len(chosen) < 66
 
 
 @pytest.mark.parametrize("distortion", [(0, 0, 0), (0, -0.05, 0), (0.02, -0.06, 0.01)])

@@ -247,3 +247,20 @@ def test_arrays_are_told_apart():
 def test_arrays_that_are_no_photographs(pixels):
     with pytest.raises(PhotoError, match=r"^photo 1: .*; give "):
         photo_from_array(pixels, "photo 1")
+
+
+@pytest.mark.parametrize(
+    ("gps", "expected"),
+    [
+        ({1: "N", 2: (48, 12, 18), 3: "E", 4: (11, 30, 0)}, (48.205, 11.5)),
+        ({1: "S", 2: (33.5, 0, 0), 3: "W", 4: (70, 15, 0)}, (-33.5, -70.25)),
+        ({1: "N", 2: (48, 12, 18)}, None),
+        ({1: "N", 2: (95, 0, 0), 3: "E", 4: (11, 30, 0)}, None),
+        ({}, None),
+    ],
+)
+def test_the_place_where_a_photo_was_taken(tmp_path, gps, expected):
+    exif = Image.Exif()
+    exif[0x8825] = {tag: tuple(map(IFDRational, v)) if tag in (2, 4) else v for tag, v in gps.items()}
+    found = read_photo(write(tmp_path / "a.jpg", exif)).gps
+    assert found == (pytest.approx(expected) if expected else None)

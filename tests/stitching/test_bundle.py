@@ -13,6 +13,7 @@ from composer.align.homography import Pair
 from composer.align.lens import project
 from composer.records import Optics, Photo
 from composer.samples import rotation
+from composer.stitching import bundle
 from composer.stitching.bundle import (
     Lens,
     _Matches,
@@ -111,6 +112,22 @@ def test_cameras_come_back_from_a_bad_start() -> None:
     assert lenses[0].focal_px == pytest.approx(520, rel=2e-3)
     assert lenses[0].shape[0] == pytest.approx(-0.02, abs=2e-3)
     assert max(e.max() for e in pair_errors(pairs, found, lenses * 4)) < 0.1
+
+
+def test_sparse_equations_in_parts_are_the_dense_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = [rotation(*a) for a in ANGLES]
+    pairs = seen_pairs(turns, [LENS] * 4, noise=0.5)
+    start = [exp_rotation(np.full(3, 0.01)) @ t for t in turns[:2]] + turns[2:]
+    dense, lenses = adjust(pairs, start, [LENS] * 4, [0, 1, 2, 3], 2.0)
+    monkeypatch.setattr(bundle, "DENSE", 1)
+    monkeypatch.setattr(bundle, "PART", 50)
+    sparse, others = adjust(pairs, start, [LENS] * 4, [0, 1, 2, 3], 2.0)
+    assert np.abs(np.stack(dense) - np.stack(sparse)).max() < 1e-9
+    assert [la.focal_px for la in lenses] == pytest.approx([la.focal_px for la in others], rel=1e-9)
+    errors = [pair_errors(pairs, sparse, others)]
+    monkeypatch.setattr(bundle, "PART", 10**6)
+    errors.append(pair_errors(pairs, sparse, others))
+    assert all((a == b).all() for a, b in zip(*errors, strict=True))
 
 
 def test_outliers_do_not_move_the_cameras() -> None:

@@ -1,0 +1,182 @@
+"""Which photographs are likely to overlap, told without comparing every two of them.
+
+All photos' coarsest features go into a few k-d trees with random splits (a k-d forest, as in Brown and
+Lowe, IJCV 2007, sec. 2; Silpa-Anan and Hartley, CVPR 2008). A feature is compared with those in its leaves
+only, so the cost is N log N in the number of photos; its nearest ones vote for their photos.
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.align.features import Features
+from composer.align.homography import Pair
+from composer.align.matching import match_descriptors
+
+Array = NDArray[Any]
+
+__all__ = ["bridging_pairs", "closing_pairs", "count_votes", "forest_votes", "likely_pairs"]
+
+FEW = 32  # photographs that are still compared two by two
+CLOSING_SHARE = 0.08  # of a photograph: less overlap is not worth a match
+TREES = 6
+LEAF = 40  # features in a leaf, about
+WIDEST = 5  # a split falls on one of so many widest dimensions
+NEAREST = 4  # photos that a feature votes for at most
+STRANGE = 0.2  # 1 - cosine of two features beyond which they say nothing
+SPREAD_SAMPLE = 256  # features by which the widest dimensions are told
+
+
+def count_votes(features: list[Features], sample: int = 300, seed: int = 0) -> Array:
+    """Count what two photographs seem to share, for every two, by their `sample` largest features.
+
+    Up to 32 photographs are compared two by two; beyond, a k-d forest finds similar features.
+
+    Returns
+    -------
+    (n, n) float32, symmetric, zero on the diagonal.
+    """
+    coarse = [f.descriptors[np.argsort(-f.sizes, kind="stable")[:sample]] for f in features]
+    if len(features) > FEW:
+        return forest_votes(coarse, seed)
+    votes = np.zeros((len(coarse), len(coarse)), np.float32)
+    for i, j in combinations(range(len(coarse)), 2):
+        votes[i, j] = votes[j, i] = len(match_descriptors(coarse[i], coarse[j], 0.85))
+    return votes
+
+
+def likely_pairs(votes: Array, keep: int) -> list[tuple[int, int]]:
+    """Choose the pairs worth matching in full.
+
+    Up to eight photographs give all pairs. Beyond that each proposes the `keep` partners with most
+    votes; chance gives every pair some, so every pair with twice the usual number is proposed too.
+
+    Returns
+    -------
+    Sorted list of (i, j) with i < j.
+    """
+    n = len(votes)
+    if n <= 8:
+        return list(combinations(range(n), 2))
+    chosen = _preferred(votes, keep)
+    if n <= FEW:
+        usual = float(np.median(votes[np.triu_indices(n, 1)]))
+        chosen |= {(int(i), int(j)) for i, j in np.argwhere(np.triu(votes, 1) > 2 * usual)}
+    return sorted(chosen)
+
+
+def bridging_pairs(votes: Array, groups: list[list[int]], keep: int) -> list[tuple[int, int]]:
+    """Choose the `keep` likeliest partners of every photo outside its group of verified pairs."""
+    apart = votes.copy()
+    for members in groups:
+        apart[np.ix_(members, members)] = 0
+    largest = groups[0] if groups else []
+    chosen = _preferred(apart, keep)
+    return sorted(p for p in chosen if len(set(p) & set(largest)) < 2)
+
+
+def closing_pairs(pairs: list[Pair], sizes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Choose pairs that verified pairs with a third photograph say must overlap."""
+    near: dict[int, list[tuple[int, Array]]] = {}
+    for p in pairs:
+        near.setdefault(p.j, []).append((p.i, p.matrix))
+        near.setdefault(p.i, []).append((p.j, np.linalg.inv(p.matrix)))
+    chosen = set()
+    for around in near.values():
+        for (i, from_i), (j, from_j) in combinations(around, 2):
+            if (min(i, j), max(i, j)) not in chosen:
+                seen = _seen_share(np.linalg.inv(from_j) @ from_i, sizes[i], sizes[j])
+                if seen >= CLOSING_SHARE:
+                    chosen.add((min(i, j), max(i, j)))
+    return sorted(chosen)
+
+
+def _seen_share(matrix: Array, size_i: tuple[int, int], size_j: tuple[int, int]) -> float:
+    """Return the share of photo i that a homography maps into photo j, by a grid of points."""
+    x, y = np.meshgrid((np.arange(8) + 0.5) / 8 * size_i[0], (np.arange(8) + 0.5) / 8 * size_i[1])
+    u, v, w = matrix @ np.stack([x.ravel(), y.ravel(), np.ones(64)]) * np.sign(matrix[2, 2])
+    ahead = w > 1e-9
+    inside = (u > 0) & (u < size_j[0] * w) & (v > 0) & (v < size_j[1] * w)
+    return float((ahead & inside).mean())
+
+
+def _preferred(votes: Array, keep: int) -> set[tuple[int, int]]:
+    """Return every photo's `keep` partners with most votes, if any."""
+    ranked = np.argsort(-votes, axis=1, kind="stable")[:, :keep]
+    proposed = [(i, int(j)) for i, row in enumerate(ranked) for j in row if i != j]
+    return {(min(p), max(p)) for p in proposed}
+
+
+def forest_votes(descriptors: list[Array], seed: int = 0) -> Array:
+    """Count the features that two photographs seem to share, by a k-d forest.
+
+    Parameters
+    ----------
+    descriptors : list of (N, D) float32, one a photo
+        Unit length.
+
+    Returns
+    -------
+    (n, n) float32, symmetric, zero on the diagonal.
+    """
+    n = len(descriptors)
+    every = np.concatenate(descriptors)
+    of = np.repeat(np.arange(n), [len(d) for d in descriptors])
+    random = np.random.default_rng(seed)
+    mates = np.full((len(every), NEAREST * TREES), -1)
+    likeness = np.full(mates.shape, -1.0, np.float32)
+    for t in range(TREES):
+        columns = slice(t * NEAREST, (t + 1) * NEAREST)
+        for leaf in _leaves(every, random):
+            mates[leaf, columns], likeness[leaf, columns] = _nearest(every[leaf], of[leaf])
+    order = np.argsort(-likeness, axis=1, kind="stable")
+    mates, likeness = (np.take_along_axis(a, order, 1) for a in (mates, likeness))
+    votes = np.zeros((n, n), np.float32)
+    _cast(votes, of, mates, likeness)
+    return votes + votes.T
+
+
+def _leaves(points: Array, random: np.random.Generator) -> list[Array]:
+    """Split points at the median of a wide dimension, again and again; return the leaves' indices."""
+    stack, leaves = [np.arange(len(points))], []
+    while stack:
+        here = stack.pop()
+        if len(here) <= LEAF:
+            leaves.append(here)
+            continue
+        sample = points[here[:: max(1, len(here) // SPREAD_SAMPLE)]]
+        widest = np.argsort(-sample.var(0), kind="stable")[:WIDEST]
+        values = points[here, widest[random.integers(WIDEST)]]
+        order = np.argsort(values, kind="stable")
+        half = len(here) // 2
+        stack += [here[order[:half]], here[order[half:]]]
+    return leaves
+
+
+def _nearest(points: Array, of: Array) -> tuple[Array, Array]:
+    """Return each point's most similar ones of other photos: which photos (N, k), and how similar."""
+    alike = points @ points.T
+    alike[of[:, None] == of[None, :]] = -1
+    found = np.argsort(-alike, axis=1, kind="stable")[:, :NEAREST]
+    photos = np.where(np.take_along_axis(alike, found, 1) > 0, of[found], -1)
+    pad = ((0, 0), (0, NEAREST - photos.shape[1]))
+    return (
+        np.pad(photos, pad, constant_values=-1),
+        np.pad(np.take_along_axis(alike, found, 1), pad, constant_values=-1),
+    )
+
+
+def _cast(votes: Array, of: Array, mates: Array, likeness: Array) -> None:
+    """Let every feature vote for the photos of its nearest ones, each photo once, in place."""
+    seen = np.full((len(of), NEAREST), -2)
+    count = np.zeros(len(of), int)
+    for k in range(mates.shape[1]):
+        new = (mates[:, k] >= 0) & (count < NEAREST) & ~(seen == mates[:, k, None]).any(1)
+        rows = np.flatnonzero(new)
+        seen[rows, count[rows]] = mates[rows, k]
+        count[rows] += 1
+        np.add.at(votes, (of[rows], mates[rows, k]), np.maximum(0, 1 - (1 - likeness[rows, k]) / STRANGE))

@@ -1,0 +1,116 @@
+"""Pairs of photographs that the user names: all, neighbours in sequence or by GPS, or from a file."""
+
+from __future__ import annotations
+
+import shlex
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from composer.errors import OptionError
+from composer.records import Photo
+
+__all__ = ["check_pairs", "named_pairs"]
+
+WINDOW = 2  # photos after it that a photo of a sequence is matched with
+WAYS = ("auto", "all", "sequence", "gps")
+
+
+def check_pairs(pairs: str) -> None:
+    """Check that pairs are "auto", "all", "sequence", "gps" or a file that exists.
+
+    Raises
+    ------
+    OptionError
+    """
+    if pairs not in WAYS and not Path(pairs).is_file():
+        raise OptionError(f"pairs: no file {pairs}; give one, or {', '.join(WAYS)}")
+
+
+def named_pairs(pairs: str, photos: tuple[Photo, ...], keep: int) -> list[tuple[int, int]]:
+    """Return the pairs to match, sorted, (i, j) with i < j.
+
+    Parameters
+    ----------
+    pairs : "all", "sequence", "gps", or a file
+        A sequence goes in the order of the photos, the last followed by the first. A file names two
+        photos a line, by name or stem, in quotes where a name has spaces; after a # is a comment.
+    photos : tuple of Photo
+    keep : int
+        Nearest photos by GPS.
+
+    Raises
+    ------
+    OptionError
+        A photo without GPS; a file that is missing or names no two of these photos.
+    """
+    check_pairs(pairs)
+    n = len(photos)
+    if pairs == "all":
+        return list(combinations(range(n), 2))
+    if pairs == "sequence":
+        steps = [(i, (i + d) % n) for i in range(n) for d in range(1, WINDOW + 1)]
+        return sorted({(min(p), max(p)) for p in steps if p[0] != p[1]})
+    return _nearest(photos, keep) if pairs == "gps" else _listed(Path(pairs), photos)
+
+
+def _nearest(photos: tuple[Photo, ...], keep: int) -> list[tuple[int, int]]:
+    """Pair each photo with the `keep` nearest by GPS, and with any as near as the last of these."""
+    lost = [p.name for p in photos if p.gps is None]
+    if lost:
+        raise OptionError(f"{lost[0]}: has no GPS position ({len(lost)} such photos); leave out --pairs gps")
+    lat, lon = np.radians([p.gps for p in photos if p.gps]).T
+    places = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], 1)
+    chosen = set()
+    for i, place in enumerate(places):
+        distance = np.linalg.norm(places - place, axis=1)
+        distance[i] = np.inf
+        reach = np.sort(distance)[: min(keep, len(places) - 1)].max(initial=0.0)
+        chosen |= {(min(i, int(j)), max(i, int(j))) for j in np.flatnonzero(distance <= reach)}
+    return sorted(chosen)
+
+
+def _listed(file: Path, photos: tuple[Photo, ...]) -> list[tuple[int, int]]:
+    """Read the pairs that a file names."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"{file}: cannot be read as text ({error})") from error
+    known = _names(photos)
+    chosen = set()
+    for number, line in enumerate(lines, 1):
+        try:
+            words = shlex.split(line, comments=True)
+        except ValueError as error:
+            raise OptionError(f"{file}, line {number}: {error}; mend the quotes") from None
+        if not words:
+            continue
+        if len(words) != 2:
+            raise OptionError(f"{file}, line {number}: {len(words)} names; give two photos a line")
+        ends = [_meant(word, known, f"{file}, line {number}") for word in words]
+        if ends[0] == ends[1]:
+            raise OptionError(f"{file}, line {number}: {words[0]} is paired with itself; name another photo")
+        chosen.add((min(ends), max(ends)))
+    if not chosen:
+        raise OptionError(f"{file}: names no pairs; give two photos a line")
+    return sorted(chosen)
+
+
+def _names(photos: tuple[Photo, ...]) -> dict[str, list[int]]:
+    """Return which photos go by a name: as given, as a file, as a stem."""
+    known: dict[str, list[int]] = {}
+    for k, photo in enumerate(photos):
+        path = Path(photo.name)
+        for name in {photo.name, path.name, path.stem}:
+            known.setdefault(name, []).append(k)
+    return known
+
+
+def _meant(word: str, known: dict[str, list[int]], where: str) -> int:
+    found = known.get(word, [])
+    if not found:
+        raise OptionError(f"{where}: no photo is called {word}; check the name")
+    if len(found) > 1:
+        raise OptionError(f"{where}: {len(found)} photos are called {word}; give the path")
+    return found[0]
