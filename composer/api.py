@@ -139,7 +139,7 @@ def stitch(
     photos : paths, folders, glob patterns, or arrays (H, W[, C]) in RGB
     output : path or None
         Where to write; several panoramas are written as OUT, OUT-2, OUT-3. None keeps them in memory.
-    projection : "auto", "plane", "cylinder", "sphere" or "affine"
+    projection : "auto", "plane", "cylinder", "sphere", "affine" or "homography"
     crop : "none" or "rectangle"
     width : int or None
         Canvas width in pixels; None keeps the photos' resolution.
@@ -271,7 +271,7 @@ def _check_options(
     projection: str, crop: str, width: int | None, preview: int | None, blend: str, workers: int | None
 ) -> None:
     choices = {
-        "projection": (projection, ("auto", "plane", "cylinder", "sphere", "affine")),
+        "projection": (projection, ("auto", "plane", "cylinder", "sphere", "affine", "homography")),
         "crop": (crop, ("none", "rectangle")),
         "blend": (blend, ("multiband", "feather", "none")),
     }

@@ -40,6 +40,7 @@ class Projection(StrEnum):
     cylinder = "cylinder"
     sphere = "sphere"
     affine = "affine"
+    homography = "homography"
 
 
 class Crop(StrEnum):

@@ -261,7 +261,7 @@ def stitching(
     PipelineError
         An option has an unknown value.
     """
-    model = {"auto": "auto", "affine": "affine"}.get(projection, "rotation")
+    model = projection if projection in ("auto", "affine", "homography") else "rotation"
     tables: list[dict[str, Any]] = [
         {"use": "find-features", "megapixels": megapixels},
         {"use": "match"},

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Projection = Literal["plane", "cylinder", "sphere", "affine"]
+Projection = Literal["plane", "cylinder", "sphere", "affine", "homography"]
 
 
 class Rect(NamedTuple):
@@ -146,8 +146,8 @@ class Camera:
     Attributes
     ----------
     rotation : (3, 3) float64
-        World to camera. On affine scans: the affine map (third row 0 0 1) from canvas plane to photo
-        plane, both in units of `focal_px`.
+        World to camera. On flat mosaics: the homography (on affine scans with third row 0 0 1) from canvas
+        plane to photo plane, both in units of `focal_px`.
     focal_px : float
         Focal length in pixels.
     distortion : (a, b, c)
@@ -205,7 +205,7 @@ class Composition:
     ----------
     layers : tuple of Layer
     projection : str
-        "plane", "cylinder", "sphere" or "affine".
+        "plane", "cylinder", "sphere", "affine" or "homography".
     width, height : int
         Canvas size in pixels.
     scale : float
@@ -244,9 +244,14 @@ class Composition:
     rms_px: float = 0.0
 
     @property
+    def flat(self) -> bool:
+        """Whether this is a mosaic of a flat scene: cameras hold homographies, not rotations."""
+        return self.projection in ("affine", "homography")
+
+    @property
     def fov_deg(self) -> tuple[float, float]:
-        """Horizontal and vertical field of view in degrees; (0, 0) for flat scans."""
-        if self.projection == "affine":
+        """Horizontal and vertical field of view in degrees; (0, 0) for flat scenes."""
+        if self.flat:
             return 0.0, 0.0
         x = self.origin[0] / self.scale, (self.origin[0] + self.width) / self.scale
         y = self.origin[1] / self.scale, (self.origin[1] + self.height) / self.scale

@@ -18,6 +18,7 @@ __all__ = [
     "canvas_axes",
     "directions_to_canvas",
     "layer_rect",
+    "magnification",
     "photo_directions",
     "photo_map",
     "placed",
@@ -175,6 +176,16 @@ def _sees_pole(layer: Layer) -> bool:
     down = layer.camera.rotation[:, 1]
     reach = math.hypot(layer.photo.width, layer.photo.height) / 2 / layer.camera.focal_px
     return bool(abs(down[2]) > 1e-6 and math.hypot(down[0], down[1]) / abs(down[2]) < reach * 1.1)
+
+
+def magnification(composition: Composition, layer: Layer) -> tuple[float, float]:
+    """Return how many canvas pixels one of the photo's covers: at its centre, and where it covers most."""
+    plain = composition.scale / layer.camera.focal_px
+    if not composition.flat:
+        return plain, plain
+    depth = photo_directions(layer.photo, layer.camera, 3)[:, 2]
+    local = plain * np.sqrt(1 / abs(np.linalg.det(layer.camera.rotation)) / np.maximum(depth, 1e-3) ** 3)
+    return float(local[4]), float(local.max())
 
 
 def reduced(composition: Composition, step: int) -> Composition:

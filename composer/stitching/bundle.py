@@ -21,7 +21,21 @@ from composer.records import Camera
 
 Array = NDArray[Any]
 
-__all__ = ["Lens", "adjust", "cameras_of", "exp_rotation", "pair_errors"]
+__all__ = [
+    "Lens",
+    "Matches",
+    "add_prior",
+    "adjust",
+    "cameras_of",
+    "check_fold",
+    "cross_matrices",
+    "exp_rotation",
+    "grown",
+    "larger_of_both",
+    "pair_errors",
+    "solve",
+    "transfer",
+]
 
 
 @dataclass(frozen=True)
@@ -46,19 +60,19 @@ class Lens:
 def exp_rotation(omega: Array) -> Array:
     """Return the rotation matrix of an axis-angle vector (Rodrigues)."""
     angle = float(np.linalg.norm(omega))
-    k = _cross(omega[None] / angle)[0] if angle > 1e-12 else _cross(omega[None])[0]
+    k = cross_matrices(omega[None] / angle)[0] if angle > 1e-12 else cross_matrices(omega[None])[0]
     s, c = (np.sin(angle), 1 - np.cos(angle)) if angle > 1e-12 else (1.0, 0.0)
     return np.eye(3) + s * k + c * (k @ k)
 
 
-def _cross(v: Array) -> Array:
-    """Return (N, 3, 3) matrices with _cross(v) @ w = v x w."""
+def cross_matrices(v: Array) -> Array:
+    """Return (N, 3, 3) matrices with cross_matrices(v) @ w = v x w."""
     zero = np.zeros(len(v))
     x, y, z = v.T
     return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
 
 
-class _Matches:
+class Matches:
     """All matches of all pairs, each in both directions, as arrays.
 
     `of` (N,) is each row's direction, `source` and `target` (2P,) each direction's photos, `spans`
@@ -91,7 +105,7 @@ def _optics(lenses: list[Lens]) -> Array:
     return np.array([(la.focal_px, la.b, la.half_px, *la.centre) for la in lenses]).T
 
 
-def _check_fold(lenses: list[Lens]) -> None:
+def check_fold(lenses: list[Lens]) -> None:
     """Refuse lenses whose polynomial folds back near the photo's corners.
 
     Raises
@@ -113,7 +127,7 @@ def _undistort(points: Array, b: Array, half: Array) -> tuple[Array, Array]:
     return plane, plane * (-(r**2 - 1) / (g + r * slope))[:, None]
 
 
-def _residuals(matches: _Matches, rotations: list[Array], lenses: list[Lens]) -> tuple[Array, Array]:
+def _residuals(matches: Matches, rotations: list[Array], lenses: list[Lens]) -> tuple[Array, Array]:
     """Return where points land less where they were seen (N, 2), and the Jacobian (N, 2, 10).
 
     Columns: omega (3) of source and of target, log f and b of source, log f and b of target;
@@ -121,6 +135,24 @@ def _residuals(matches: _Matches, rotations: list[Array], lenses: list[Lens]) ->
     """
     turns = np.stack(rotations)
     between = turns[matches.target] @ turns[matches.source].transpose(0, 2, 1)
+    residual, ray, v, by_v, by_lens = transfer(matches, between, lenses)
+    by_ray = by_v @ between[matches.of]
+    jacobian = np.concatenate([by_ray @ cross_matrices(ray), -by_v @ cross_matrices(v), by_lens], 2)
+    return residual, jacobian
+
+
+def transfer(
+    matches: Matches, between: Array, lenses: list[Lens]
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Take points to where a matrix for each direction (2P, 3, 3) says that the other photo sees them.
+
+    Returns
+    -------
+    residual (N, 2) : where points land less where they were seen
+    ray, v (N, 3) : the points in source and target camera
+    by_v (N, 2, 3) : the residual's derivative by v
+    by_lens (N, 2, 4) : its derivative by log f and b of source, log f and b of target
+    """
     turn = between[matches.of]
     optics = _optics(lenses)
     f_i, b_i, half_i, cx_i, cy_i = optics[:, matches.source[matches.of]]
@@ -142,27 +174,28 @@ def _residuals(matches: _Matches, rotations: list[Array], lenses: list[Lens]) ->
     by_v[:, :, :2] = by_plane * (f_j / z)[:, None, None]
     by_v[:, :, 2] = -(by_plane @ (u / z[:, None])[:, :, None])[:, :, 0]
 
-    jacobian = np.empty((len(u), 2, 10))
-    by_ray = by_v @ turn
-    jacobian[:, :, 0:3] = by_ray @ _cross(ray)
-    jacobian[:, :, 3:6] = -by_v @ _cross(v)
-    by_point = by_ray[:, :, :2] / f_i[:, None, None]
-    jacobian[:, :, 6] = -(by_point @ plane[:, :, None])[:, :, 0]
-    jacobian[:, :, 7] = (by_point @ plane_by_b[:, :, None])[:, :, 0]
-    jacobian[:, :, 8] = u * (g + r * slope)[:, None]
-    jacobian[:, :, 9] = u * (r**2 - 1)[:, None]
-    return residual, jacobian
+    by_lens = np.empty((len(u), 2, 4))
+    by_point = (by_v @ turn)[:, :, :2] / f_i[:, None, None]
+    by_lens[:, :, 0] = -(by_point @ plane[:, :, None])[:, :, 0]
+    by_lens[:, :, 1] = (by_point @ plane_by_b[:, :, None])[:, :, 0]
+    by_lens[:, :, 2] = u * (g + r * slope)[:, None]
+    by_lens[:, :, 3] = u * (r**2 - 1)[:, None]
+    return residual, ray, v, by_v, by_lens
 
 
 def pair_errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens]) -> list[Array]:
     """Return for each pair each match's larger distance in pixels, of its two directions (N,)."""
-    matches = _Matches(pairs)
+    matches = Matches(pairs)
     residual, _ = _residuals(matches, rotations, lenses)
+    return larger_of_both(matches, residual)
+
+
+def larger_of_both(matches: Matches, residual: Array) -> list[Array]:
+    """Return for each pair each match's larger distance (N,), of its two directions."""
     distance = np.hypot(residual[:, 0], residual[:, 1])
     each = [distance[span] for span in matches.spans]
-    return [
-        np.maximum(there, back) for there, back in zip(each[: len(pairs)], each[len(pairs) :], strict=True)
-    ]
+    half = len(each) // 2
+    return [np.maximum(there, back) for there, back in zip(each[:half], each[half:], strict=True)]
 
 
 def adjust(
@@ -195,14 +228,14 @@ def adjust(
     rotations, lenses : as given, adjusted.
     """
     damping = 1e-3
-    matches = _Matches(pairs)
+    matches = Matches(pairs)
     cost, hessian, gradient = _normal_equations(matches, rotations, lenses, lens_of, huber_px)
     for _ in range(iterations):
         diagonal = np.diag(hessian)
         damped = hessian + np.diag(damping * diagonal + 1e-9 * diagonal.max())
-        moved = _moved(rotations, lenses, -_solve(damped, gradient))
+        moved = _moved(rotations, lenses, -solve(damped, gradient))
         try:
-            _check_fold(moved[1])
+            check_fold(moved[1])
             trial = _normal_equations(matches, *moved, lens_of, huber_px)
         except ComposerError:
             trial = (np.inf, hessian, gradient)
@@ -219,7 +252,7 @@ def adjust(
     return rotations, lenses
 
 
-def _solve(matrix: Array, vector: Array) -> Array:
+def solve(matrix: Array, vector: Array) -> Array:
     """Solve the normal equations: dense while they are small, sparse beyond."""
     if len(vector) <= 1500:
         return np.linalg.solve(matrix, vector)
@@ -233,16 +266,20 @@ def _moved(rotations: list[Array], lenses: list[Lens], step: Array) -> tuple[lis
     turns = step[: 3 * len(rotations)].reshape(-1, 3)
     optics = step[3 * len(rotations) :].reshape(-1, 2)
     turned = [exp_rotation(w) @ r for w, r in zip(turns, rotations, strict=True)]
-    growth = np.exp(np.clip(optics[:, 0], -0.3, 0.3))
-    moved = [
+    return turned, grown(lenses, optics)
+
+
+def grown(lenses: list[Lens], step: Array) -> list[Lens]:
+    """Return lenses after a step (L, 2) in log f and b."""
+    growth = np.exp(np.clip(step[:, 0], -0.3, 0.3))
+    return [
         replace(lens, focal_px=float(lens.focal_px * g), b=float(lens.b + b))
-        for lens, g, b in zip(lenses, growth, optics[:, 1], strict=True)
+        for lens, g, b in zip(lenses, growth, step[:, 1], strict=True)
     ]
-    return turned, moved
 
 
 def _normal_equations(
-    matches: _Matches, rotations: list[Array], lenses: list[Lens], lens_of: list[int], huber_px: float
+    matches: Matches, rotations: list[Array], lenses: list[Lens], lens_of: list[int], huber_px: float
 ) -> tuple[float, Array, Array]:
     """Return cost, J'WJ and J'Wr, summed pair by pair, priors on the lenses included."""
     n = len(rotations)
@@ -260,14 +297,14 @@ def _normal_equations(
     np.add.at(gradient, where, blocks[:, :, 10])
     for k, lens in enumerate(lenses):
         at = 3 * n + 2 * k
-        cost += _add_prior(hessian, gradient, at + 1, lens.b - lens.b_prior, lens.b_sigma)
+        cost += add_prior(hessian, gradient, at + 1, lens.b - lens.b_prior, lens.b_sigma)
         if lens.prior_px:
             off = float(np.log(lens.focal_px / lens.prior_px))
-            cost += _add_prior(hessian, gradient, at, off, lens.prior_sigma)
+            cost += add_prior(hessian, gradient, at, off, lens.prior_sigma)
     return cost, hessian, gradient
 
 
-def _add_prior(hessian: Array, gradient: Array, at: int, off: float, sigma: float) -> float:
+def add_prior(hessian: Array, gradient: Array, at: int, off: float, sigma: float) -> float:
     """Add a Gaussian prior, worth as much as 10 matches that are off by one pixel at one sigma."""
     weight = 10 / sigma**2
     hessian[at, at] += weight

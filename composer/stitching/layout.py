@@ -87,7 +87,7 @@ def _check_projection(points: Array, projection: Projection) -> None:
 
 def _turned(layers: tuple[Layer, ...], projection: Projection) -> tuple[Layer, ...]:
     """Turn the world so that no photo is cut: a plane looks at the middle of the view."""
-    if projection == "affine":
+    if projection in ("affine", "homography"):
         return layers
     directions = [photo_directions(la.photo, la.camera, 9) for la in layers]
     sphere = directions_to_canvas(np.concatenate(directions), "sphere")

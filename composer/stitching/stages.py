@@ -143,13 +143,14 @@ class MatchPhotos:
 class EstimateCameras:
     """Group the photos that belong together and adjust each group's cameras.
 
-    Options: `model` "rotation" (a camera turning in place), "affine" (flat scans) or "auto";
-    `huber_px`, beyond which residuals count linearly.
+    Options: `model` "rotation" (a camera turning in place), "affine" (flat scans),
+    "homography" (a flat scene from places apart) or "auto"; `huber_px`, beyond which residuals count
+    linearly.
     """
 
     takes: ClassVar[type] = MatchGraph
     gives: ClassVar[type] = Scene
-    model: Literal["auto", "rotation", "affine"] = "auto"
+    model: Literal["auto", "rotation", "affine", "homography"] = "auto"
     huber_px: float = 2.0
 
     def __call__(self, graph: MatchGraph, context: Context) -> Scene:
@@ -209,7 +210,7 @@ class Level:
     def __call__(self, scene: Scene, context: Context) -> Scene:
         groups = []
         for group in scene.groups:
-            if not group.affine:
+            if group.model == "rotation":
                 turned = level([c.rotation for c in group.cameras])
                 cameras = tuple(replace(c, rotation=r) for c, r in zip(group.cameras, turned, strict=True))
                 group = replace(group, cameras=cameras)
@@ -227,7 +228,7 @@ class LayOut:
 
     takes: ClassVar[type] = Scene
     gives: ClassVar[type] = Plan
-    projection: Literal["auto", "plane", "cylinder", "sphere", "affine"] = "auto"
+    projection: Literal["auto", "plane", "cylinder", "sphere", "affine", "homography"] = "auto"
     width: int = 0
     crop: Literal["none", "rectangle"] = "none"
 
@@ -245,10 +246,13 @@ class LayOut:
 
     def _lay_out(self, group: Registered) -> Composition:
         layers = tuple(Layer(p, c) for p, c in zip(group.photos, group.cameras, strict=True))
-        projection: Projection = "affine"
-        if not group.affine:
-            wanted = self.projection
-            projection = choose_projection(layers) if wanted == "auto" or wanted == "affine" else wanted
+        projection: Projection
+        if group.model != "rotation":
+            projection = group.model
+        elif self.projection == "auto" or self.projection == "affine" or self.projection == "homography":
+            projection = choose_projection(layers)
+        else:
+            projection = self.projection
         composition = fit_canvas(layers, projection, group.rms_px)
         if self.crop == "rectangle":
             composition = largest_rectangle(composition)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from composer.align.homography import Pair
 from composer.samples import rotation
-from composer.stitching.bundle import Lens, _Matches, _residuals, adjust, exp_rotation, pair_errors
+from composer.stitching.bundle import Lens, Matches, _residuals, adjust, exp_rotation, pair_errors
 
 LENS = Lens(focal_px=520.0, half_px=200.0, centre=(299.5, 199.5), b=-0.02)
 ANGLES = [(0, 0, 0), (25, 3, 2), (50, -4, -1), (24, 20, 3)]
@@ -43,7 +43,7 @@ def seen_pairs(turns: list[NDArray[np.float64]], lenses: list[Lens], noise: floa
 def test_the_jacobian_is_the_derivative() -> None:
     turns = [rotation(*a) for a in ANGLES]
     lenses = [replace(LENS, focal_px=520 + 5 * k, b=-0.02 + 0.004 * k) for k in range(4)]
-    matches = _Matches(seen_pairs(turns, lenses, noise=1.0))
+    matches = Matches(seen_pairs(turns, lenses, noise=1.0))
     _, jacobian = _residuals(matches, turns, lenses)
     step = 1e-6
 
