@@ -41,7 +41,7 @@ from composer.media.lens import LENSES, with_lens
 from composer.media.metadata import Metadata, carried, read_metadata
 from composer.media.tiff_write import write_pages
 from composer.pipeline import Pipeline, stitching
-from composer.records import Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
+from composer.records import FLAT, Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
 from composer.render import canvas_channels, output_dtype, render, render_bands
 from composer.stitching.candidates import check_pairs
 from composer.stitching.crop import has_holes
@@ -252,7 +252,7 @@ def stitch(
     if pipeline is None:
         options: dict[str, dict[str, Any]] = {
             "find-features": {"megapixels": 0.15 if preview else 0.25},
-            "cameras": {"model": {"auto": "auto", "affine": "affine"}.get(projection, "rotation")},
+            "cameras": {"model": projection if projection in ("auto", *FLAT) else "rotation"},
             "lay-out": {
                 "projection": projection, "crop": crop, "width": wide or 0, "yaw": yaw, "pitch": pitch,
                 "roll": roll, "fov": across, "fov_down": down,

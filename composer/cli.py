@@ -43,6 +43,7 @@ class Projection(StrEnum):
     stereographic = "stereographic"
     pannini = "pannini"
     affine = "affine"
+    homography = "homography"
 
 
 class Crop(StrEnum):

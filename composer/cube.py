@@ -80,8 +80,8 @@ def with_face(
 
 
 def _check_round(composition: Composition) -> None:
-    if composition.projection == "affine":
-        raise OptionError("flat scans have no cube around them; leave out --cube and --patch")
+    if composition.flat:
+        raise OptionError("flat scenes have no cube around them; leave out --cube and --patch")
 
 
 def _floats(pixels: Array) -> Array:

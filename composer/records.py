@@ -57,7 +57,10 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
-Projection = Literal["plane", "cylinder", "sphere", "mercator", "stereographic", "pannini", "affine"]
+Projection = Literal[
+    "plane", "cylinder", "sphere", "mercator", "stereographic", "pannini", "affine", "homography"
+]
+FLAT = ("affine", "homography")  # mosaics of flat scenes: cameras hold homographies, not rotations
 Optics = Literal["rectilinear", "equidistant", "equisolid"]
 
 
@@ -162,8 +165,8 @@ class Camera:
     Attributes
     ----------
     rotation : (3, 3) float64
-        World to camera. On affine scans: the affine map (third row 0 0 1) from canvas plane to photo
-        plane, both in units of `focal_px`.
+        World to camera. On flat mosaics: the homography (on affine scans with third row 0 0 1) from canvas
+        plane to photo plane, both in units of `focal_px`.
     focal_px : float
         Focal length in pixels.
     distortion : (a, b, c)
@@ -286,9 +289,14 @@ class Composition:
     links: tuple[Link, ...] = ()
 
     @property
+    def flat(self) -> bool:
+        """Whether this is a mosaic of a flat scene."""
+        return self.projection in FLAT
+
+    @property
     def fov_deg(self) -> tuple[float, float]:
-        """Field of view in degrees across and down the middle of the view; (0, 0) for flat scans."""
-        if self.projection == "affine":
+        """Field of view in degrees across and down the middle of the view; (0, 0) for flat scenes."""
+        if self.flat:
             return 0.0, 0.0
         found = []
         for angle, start, size in zip(

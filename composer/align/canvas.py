@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.records import Composition, Projection, Rect
+from composer.records import FLAT, Composition, Projection, Rect
 
 Array = NDArray[Any]
 
@@ -75,7 +75,7 @@ def directions_to_canvas(directions: Array, projection: Projection) -> Array:
     level = np.maximum(np.hypot(x, z), 1e-9)
     if projection == "sphere":
         return np.stack([np.arctan2(x, z), np.arctan2(y, level)], 1)
-    if projection == "affine":
+    if projection in FLAT:
         return np.stack([x / z, y / z], 1)
     limit = _LIMITS[projection]
     if projection == "cylinder":

@@ -113,6 +113,16 @@ def sees(layer: Layer, directions: Array, margin: float = 0.0) -> bool:
     return bool(project(np, larger, ideal, (x, y, z))[2].any())
 
 
+def magnification(composition: Composition, layer: Layer) -> tuple[float, float]:
+    """Return how many canvas pixels one of the photo's covers: at its centre, and where it covers most."""
+    plain = composition.scale / layer.camera.focal_px
+    if not composition.flat:
+        return plain, plain
+    depth = photo_directions(layer.photo, layer.camera, 3)[:, 2]
+    local = plain * np.sqrt(1 / abs(np.linalg.det(layer.camera.rotation)) / np.maximum(depth, 1e-3) ** 3)
+    return float(local[4]), float(local.max())
+
+
 def reduced(composition: Composition, step: int) -> Composition:
     """Return the same composition on a canvas with one pixel for each step x step cell."""
     shift = (step - 1) / (2 * step)

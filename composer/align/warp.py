@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.projection import photo_map
+from composer.align.projection import magnification, photo_map
 from composer.backend import lookup, namespace, remap
 from composer.backend.parallel import over
 from composer.media.decode import store_of
@@ -107,14 +107,13 @@ def _brightening(xp: Any, layer: Layer, u: Any, v: Any) -> Any:
 
 def source_shrink(composition: Composition, layer: Layer) -> int:
     """Return by what a layer's photo is reduced before it is warped: more than 1 on smaller canvases."""
-    return max(1, int(layer.camera.focal_px / composition.scale + 0.05))
+    return max(1, int(1 / magnification(composition, layer)[1] + 0.05))
 
 
 def seam_step(composition: Composition) -> int:
     """Return the power of two at which a photo covers about 80,000 cells of the seam grid."""
     areas = [
-        la.photo.width * la.photo.height * (composition.scale / la.camera.focal_px) ** 2
-        for la in composition.layers
+        la.photo.width * la.photo.height * magnification(composition, la)[0] ** 2 for la in composition.layers
     ]
     step = 1
     while np.median(areas) / step**2 > SEAM_CELLS:

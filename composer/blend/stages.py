@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from composer.align.projection import reduced
+from composer.align.projection import magnification, reduced
 from composer.align.warp import warp_all
 from composer.blend.compose import owners
 from composer.blend.feather import feather
@@ -56,7 +56,7 @@ class BlendLowBands:
         halvings = max(0, self.fine_levels - round(math.log2(composition.seam_step)))
         step = composition.seam_step * 2**halvings
         sides = [
-            min(la.photo.width, la.photo.height) * composition.scale / la.camera.focal_px
+            min(la.photo.width, la.photo.height) * magnification(composition, la)[0]
             for la in composition.layers
         ]
         widest = self.reach * float(np.median(sides))

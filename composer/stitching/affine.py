@@ -44,8 +44,9 @@ def adjust_affine(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
             where = np.r_[3 * p.i : 3 * p.i + 3, 3 * p.j : 3 * p.j + 3]
             matrix[np.ix_(where, where)] += (both * w[:, None]).T @ both
         right = -matrix[np.ix_(free, fixed)] @ maps[held]
-        solved, *_ = np.linalg.lstsq(matrix[np.ix_(free, free)], right, rcond=None)
-        maps.reshape(-1, 2)[free] = solved
+        inner = matrix[np.ix_(free, free)]
+        inner[np.diag_indices_from(inner)] *= 1 + 1e-12  # matches on one line leave it singular
+        maps.reshape(-1, 2)[free] = np.linalg.solve(inner, right)
         for k, (p, a, b) in enumerate(blocks):
             distance = np.linalg.norm(a @ maps[p.i] - b @ maps[p.j], axis=1) * unit
             weights[k] = np.minimum(1, huber_px / np.maximum(distance, 1e-9))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from composer.align.canvas import ROUND, directions_to_canvas, shown, widest_gap
 from composer.align.projection import photo_directions, placed, sees
 from composer.errors import OptionError
-from composer.records import Composition, Layer, Projection
+from composer.records import FLAT, Composition, Layer, Projection
 
 Array = NDArray[Any]
 
@@ -67,7 +67,7 @@ def fit_canvas(layers: tuple[Layer, ...], projection: Projection, view: View | N
     view = view or View()
     layers = _turned(layers, projection, view)
     poles = [np.array([[0.0, end, 0.0]]) for end in (-1, 1)]
-    poles = [p for p in poles if projection != "affine" and any(sees(la, p) for la in layers)]
+    poles = [p for p in poles if projection not in FLAT and any(sees(la, p) for la in layers)]
     directions = np.concatenate([*(photo_directions(la.photo, la.camera) for la in layers), *poles])
     _check_shown(directions, projection, view)
     every = directions_to_canvas(directions[shown(directions, projection)], projection)
@@ -134,7 +134,7 @@ def _turned(layers: tuple[Layer, ...], projection: Projection, view: View) -> tu
 
     The view's angles are Hugin's: camera to world is Ry(yaw) Rx(pitch) Rz(roll).
     """
-    if projection == "affine":
+    if projection in FLAT:
         return layers
     directions = [photo_directions(la.photo, la.camera, 9) for la in layers]
     sphere = directions_to_canvas(np.concatenate(directions), "sphere")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.homography import Pair
+from composer.errors import OptionError
 from composer.records import Camera, Link, Photo, Unused
 from composer.stitching.affine import adjust_affine, affine_errors
 from composer.stitching.bundle import Lens, adjust, cameras_of, pair_errors
-from composer.stitching.cameras import connected_groups, estimate_focal, spanning_rotations
+from composer.stitching.cameras import USUAL_FOCAL, connected_groups, estimate_focal, spanning_rotations
+from composer.stitching.mosaic import adjust_poses, canvas_cameras, plane_errors, poses_from_affine
 
 Array = NDArray[Any]
 
@@ -23,6 +25,13 @@ OWN_LENS_GAIN = 0.6  # own focal lengths must lower the cost to this
 WHOLE_LENS_GAIN, WHOLE_LENS_PHOTOS = 0.8, 5  # a, c and the optical centre must lower it to this
 ENOUGH_MATCHES = 3000  # to look for contradictions; the cameras are then adjusted to all matches
 FLAT_FOCAL = 3.0  # scans look like turns of a camera with a lens longer than this many photo widths
+FLAT_GAIN = 0.5  # a flat scene must lower the cost of turning to this: it has twice the unknowns
+AFFINE_GAIN = 0.7  # perspective must lower the cost of affine maps to this
+SHARP = 5e-4  # of the photo's diagonal: turning that fits so well needs no rival
+HOPELESS = 4.0  # times the cost of turning: where affine maps are so far off, poses cannot start from them
+
+
+Model = Literal["rotation", "affine", "homography"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +41,7 @@ class Registered:
     photos: tuple[Photo, ...]
     cameras: tuple[Camera, ...]
     rms_px: float
-    affine: bool = False
+    model: Model = "rotation"
     dropped: tuple[Unused, ...] = ()
     links: tuple[Link, ...] = ()
 
@@ -46,9 +55,14 @@ def register(
     ----------
     photos : all photos; `members` are the indices of this group
     pairs : all pairs; those of other groups are ignored
-    model : "rotation", "affine" or "auto"
+    model : "rotation", "affine", "homography" or "auto"
     huber_px : float
         Residuals beyond this count linearly.
+
+    Raises
+    ------
+    OptionError
+        The model is "homography" and the photos do not show one plane from the front.
     """
     group, dropped = list(members), []
     inside = [p for p in pairs if p.i in set(group)]
@@ -58,7 +72,7 @@ def register(
         few = _thinned(local)
         found = _fit(chosen, few, model, huber_px)
         errors = np.array([np.median(e) for e in found.errors])
-        limit = CONTRADICTION * float(np.median([np.hypot(p.width, p.height) for p in chosen]))
+        limit = _limit(chosen)
         if errors.max() <= limit or len(group) <= 2:
             break
         false = errors > max(limit, min(errors.max() / 2, 20 * limit))
@@ -69,11 +83,14 @@ def register(
         dropped += [Unused(photos[k].name, why) for k in sorted(set(group) - set(largest))]
         group = largest
         inside = [p for p in inside if p.i in set(group)]
+        if not inside:
+            alone = Unused(photos[group[0]].name, why)
+            return Registered((), (), 0.0, dropped=(*dropped, alone))
     if few is not local:
         found = _fit(chosen, local, model, huber_px)
     links = tuple(Link(p.i, p.j, len(e), _rms(e)) for p, e in zip(local, found.errors, strict=True))
     rms = _rms(np.concatenate(found.errors))
-    return Registered(chosen, tuple(found.cameras), rms, found.affine, tuple(dropped), links)
+    return Registered(chosen, tuple(found.cameras), rms, found.model, tuple(dropped), links)
 
 
 def _rms(errors: Array) -> float:
@@ -84,7 +101,18 @@ def _rms(errors: Array) -> float:
 class _Fit:
     cameras: list[Camera]
     errors: list[Array]
-    affine: bool
+    model: Model
+    unknowns: int
+
+    def variance(self, huber_px: float, limit_px: float) -> float:
+        """Cost a degree of freedom: more unknowns must pay for themselves; false matches count `limit_px`."""
+        freedom = 2 * sum(len(e) for e in self.errors) - self.unknowns
+        return _cost([np.minimum(e, limit_px) for e in self.errors], huber_px) / max(freedom, 1)
+
+
+def _limit(photos: tuple[Photo, ...]) -> float:
+    """Return the error in pixels beyond which matches are false."""
+    return CONTRADICTION * float(np.median([np.hypot(p.width, p.height) for p in photos]))
 
 
 def _thinned(pairs: list[Pair]) -> list[Pair]:
@@ -105,29 +133,76 @@ def _renumbered(pairs: list[Pair], group: list[int]) -> list[Pair]:
 
 
 def _fit(photos: tuple[Photo, ...], pairs: list[Pair], model: str, huber_px: float) -> _Fit:
+    """Fit the model asked for; "auto" weighs a turning camera against a flat scene.
+
+    All matches of all pairs have a say. A scan's turning camera is one whose focal length runs away: then a
+    flat scene need only be the better of the two. Else it must be far better.
+    """
     if model == "affine":
         return _fit_affine(photos, pairs, huber_px)
+    if model == "homography":
+        found = _fit_plane(photos, pairs, huber_px, np.inf)
+        if found is None:
+            raise OptionError("the photos do not show one flat scene from the front; use --projection auto")
+        return found
     turning = _fit_rotation(photos, pairs, huber_px)
-    focal = float(np.median([c.focal_px for c in turning.cameras]))
-    if model == "rotation" or focal < FLAT_FOCAL * max(photos[0].width, photos[0].height):
+    if model == "rotation":
         return turning
-    flat = _fit_affine(photos, pairs, huber_px)
-    return flat if _median(flat) < _median(turning) else turning
+    focal = float(np.median([c.focal_px for c in turning.cameras]))
+    scatter = turning.variance(huber_px, _limit(photos))
+    runaway = focal >= FLAT_FOCAL * max(photos[0].width, photos[0].height)
+    if not runaway and np.sqrt(scatter) < SHARP / CONTRADICTION * _limit(photos):
+        return turning
+    flat = _fit_flat(photos, pairs, huber_px, np.inf if runaway else scatter)
+    gain = 1.0 if runaway else FLAT_GAIN
+    return flat if flat.variance(huber_px, _limit(photos)) < gain * scatter else turning
 
 
-def _median(fit: _Fit) -> float:
-    return float(np.median(np.concatenate(fit.errors)))
+def _fit_flat(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float, turning: float) -> _Fit:
+    """Fit affine maps, and poses before a plane where those fit far better; `turning` is to be beaten."""
+    affine = _fit_affine(photos, pairs, huber_px)
+    scatter = affine.variance(huber_px, _limit(photos))
+    if scatter > HOPELESS * turning:
+        return affine
+    plane = _fit_plane(photos, pairs, huber_px, turning)
+    if plane is None or plane.variance(huber_px, _limit(photos)) > AFFINE_GAIN * scatter:
+        return affine
+    return plane
 
 
 def _fit_affine(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float) -> _Fit:
     cameras = adjust_affine(photos, pairs, huber_px)
-    return _Fit(cameras, [affine_errors(p, cameras, photos) for p in pairs], True)
+    kept = _without_outliers(pairs, [affine_errors(p, cameras, photos) for p in pairs])
+    cameras = adjust_affine(photos, kept, huber_px)
+    errors = [affine_errors(p, cameras, photos) for p in kept]
+    return _Fit(cameras, errors, "affine", 6 * len(photos) - 6)
+
+
+def _fit_plane(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float, turning: float) -> _Fit | None:
+    """Adjust poses before a plane; None where photos look past its horizon or `turning` stays the better."""
+    lenses, lens_of = _shared_lenses(photos, USUAL_FOCAL)
+    poses = poses_from_affine(adjust_affine(photos, pairs, huber_px), lenses, lens_of)
+    stiff = [replace(la, prior_sigma=0.02, shape_sigma=(0.001,) * 5) for la in lenses]
+    poses, _ = adjust_poses(pairs, poses, stiff, lens_of, huber_px=1e4, tolerance=1e-2)
+    unknowns = 6 * len(photos) - 4 + 2 * len(lenses)
+    kept = pairs
+    for iterations in (15, 50):
+        poses, lenses = adjust_poses(kept, poses, lenses, lens_of, huber_px, iterations)
+        errors = plane_errors(kept, poses, lenses, lens_of)
+        found = _Fit([], errors, "homography", unknowns)
+        if found.variance(huber_px, _limit(photos)) > turning:
+            return None
+        kept, last = _without_outliers(kept, errors), kept
+    cameras = canvas_cameras(photos, last, poses, lenses, lens_of)
+    return None if cameras is None else replace(found, cameras=cameras)
 
 
 def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float) -> _Fit:
     """Adjust turning cameras; photos share a lens unless lenses of their own fit far better."""
-    lenses, lens_of = _shared_lenses(photos, pairs)
     sizes = [(p.width, p.height) for p in photos]
+    known = photos[0].focal_px if photos[0].optics != "rectilinear" else None
+    start = known / max(sizes[0]) if known else estimate_focal(pairs, sizes, [p.focal_px for p in photos])
+    lenses, lens_of = _shared_lenses(photos, start)
     rotations, agrees = spanning_rotations(pairs, sizes, [lenses[k].focal_px for k in lens_of])
     believed = [p for p, good in zip(pairs, agrees, strict=True) if good]
     rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px=1e4, tolerance=1e-2)
@@ -143,21 +218,18 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     believed = [p for p, good in zip(kept, agrees, strict=True) if good]
     rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px)
     errors = _errors(kept, rotations, lenses, lens_of)
+    unknowns = 3 * len(photos) - 3 + 2 * len(lenses)
     if len(photos) >= WHOLE_LENS_PHOTOS:
         turned, whole = adjust(believed, rotations, lenses, lens_of, huber_px, solved=6)
         better = _errors(kept, turned, whole, lens_of)
         if _cost(better, huber_px) < WHOLE_LENS_GAIN * _cost(errors, huber_px):
             rotations, lenses, errors = turned, whole, better
-    return _Fit(cameras_of(rotations, lenses, lens_of), errors, False)
+            unknowns += 4 * len(lenses)
+    return _Fit(cameras_of(rotations, lenses, lens_of), errors, "rotation", unknowns)
 
 
-def _shared_lenses(photos: tuple[Photo, ...], pairs: list[Pair]) -> tuple[list[Lens], list[int]]:
-    """Return a first guess of each lens setting, and which one each photo has."""
-    sizes = [(p.width, p.height) for p in photos]
-    fisheyes = [
-        p.focal_px / max(p.width, p.height) for p in photos if p.optics != "rectilinear" and p.focal_px
-    ]
-    start = fisheyes[0] if fisheyes else estimate_focal(pairs, sizes, [p.focal_px for p in photos])
+def _shared_lenses(photos: tuple[Photo, ...], start: float) -> tuple[list[Lens], list[int]]:
+    """Return a first guess of each lens setting, `start` longer sides, and which one each photo has."""
     names = [(p.camera, p.width, p.height) for p in photos]
     kinds = sorted(set(names), key=names.index)
     return [_lens(photos[names.index(kind)], start) for kind in kinds], [kinds.index(n) for n in names]

@@ -21,6 +21,7 @@ from composer.backend.parallel import over
 from composer.errors import NothingToStitch, OptionError, PhotoError
 from composer.media.decode import coarse, store_of
 from composer.records import (
+    FLAT,
     Composition,
     Context,
     Layer,
@@ -185,13 +186,14 @@ class MatchPhotos:
 class EstimateCameras:
     """Group the photos that belong together and adjust each group's cameras.
 
-    Options: `model` "rotation" (a camera turning in place), "affine" (flat scans) or "auto";
-    `huber_px`, beyond which residuals count linearly.
+    Options: `model` "rotation" (a camera turning in place), "affine" (flat scans),
+    "homography" (a flat scene from places apart) or "auto"; `huber_px`, beyond which residuals count
+    linearly.
     """
 
     takes: ClassVar[type] = MatchGraph
     gives: ClassVar[type] = Scene
-    model: Literal["auto", "rotation", "affine"] = "auto"
+    model: Literal["auto", "rotation", "affine", "homography"] = "auto"
     huber_px: float = 2.0
 
     def __call__(self, graph: MatchGraph, context: Context) -> Scene:
@@ -255,7 +257,7 @@ class Level:
     def __call__(self, scene: Scene, context: Context) -> Scene:
         groups = []
         for group in scene.groups:
-            if not group.affine:
+            if group.model == "rotation":
                 square = self._square(scene, group)
                 turned = level([c.rotation for c in group.cameras], square if len(square) else None)
                 cameras = tuple(replace(c, rotation=r) for c, r in zip(group.cameras, turned, strict=True))
@@ -308,19 +310,18 @@ class LayOut:
             Layer(p, replace(c, circle_px=p.circle_px))
             for p, c in zip(group.photos, group.cameras, strict=True)
         )
-        canvas = self._canvas(layers, group.affine)
+        canvas = self._canvas(layers, None if group.model == "rotation" else group.model)
         return without_unseen(replace(canvas, rms_px=group.rms_px, links=group.links))
 
     def again(self, composition: Composition) -> Composition:
         """Lay a finished composition out anew; what was solved for it is carried over."""
-        flat = composition.projection == "affine"
+        flat = composition.projection if composition.flat else None
         return without_unseen(carried_over(composition, self._canvas(composition.layers, flat)))
 
-    def _canvas(self, layers: tuple[Layer, ...], flat: bool) -> Composition:
-        projection: Projection = "affine"
-        if not flat:
-            wanted = self.projection
-            projection = choose_projection(layers) if wanted == "auto" or wanted == "affine" else wanted
+    def _canvas(self, layers: tuple[Layer, ...], flat: Projection | None) -> Composition:
+        """Lay out a canvas; `flat` is the projection of a flat scene, which has no other."""
+        wanted = None if self.projection == "auto" or self.projection in FLAT else self.projection
+        projection = flat or wanted or choose_projection(layers)
         view = View(self.yaw, self.pitch, self.roll, (self.fov, self.fov_down))
         composition = fit_canvas(layers, projection, view)
         if self.crop == "rectangle":

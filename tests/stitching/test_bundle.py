@@ -13,16 +13,16 @@ from composer.align.homography import Pair
 from composer.align.lens import project
 from composer.records import Optics, Photo
 from composer.samples import rotation
-from composer.stitching import bundle
+from composer.stitching import least_squares
 from composer.stitching.bundle import (
     Lens,
-    _Matches,
     _residuals,
     adjust,
     cameras_of,
     exp_rotation,
     pair_errors,
 )
+from composer.stitching.least_squares import Matches
 
 LENS = Lens(focal_px=520.0, half_px=200.0, centre=(299.5, 199.5), shape=(-0.02, 0.0, 0.0, 0.0, 0.0))
 ANGLES = [(0, 0, 0), (25, 3, 2), (50, -4, -1), (24, 20, 3)]
@@ -55,7 +55,7 @@ def test_the_jacobian_is_the_derivative(optics: Optics) -> None:
     turns = [rotation(*a) for a in ANGLES]
     shapes = [(-0.02 + 0.004 * k, 0.004 * k, 0.01 - 0.003 * k, 0.01 * k, -0.02) for k in range(4)]
     lenses = [replace(LENS, focal_px=520 + 5 * k, shape=shapes[k], optics=optics) for k in range(4)]
-    matches = _Matches(seen_pairs(turns, lenses, noise=1.0))
+    matches = Matches(seen_pairs(turns, lenses, noise=1.0))
     _, jacobian = _residuals(matches, turns, lenses, 6)
     step = 1e-6
 
@@ -83,7 +83,7 @@ def test_the_jacobian_is_the_derivative(optics: Optics) -> None:
 
 def test_few_unknowns_are_the_first_of_many() -> None:
     turns = [rotation(*a) for a in ANGLES]
-    matches = _Matches(seen_pairs(turns, [LENS] * 4, noise=1.0))
+    matches = Matches(seen_pairs(turns, [LENS] * 4, noise=1.0))
     all_of = _residuals(matches, turns, [LENS] * 4, 6)[1]
     few = _residuals(matches, turns, [LENS] * 4, 2)[1]
     np.testing.assert_allclose(few, all_of[:, :, [*range(8), 12, 13]], rtol=1e-9)
@@ -119,13 +119,13 @@ def test_sparse_equations_in_parts_are_the_dense_ones(monkeypatch: pytest.Monkey
     pairs = seen_pairs(turns, [LENS] * 4, noise=0.5)
     start = [exp_rotation(np.full(3, 0.01)) @ t for t in turns[:2]] + turns[2:]
     dense, lenses = adjust(pairs, start, [LENS] * 4, [0, 1, 2, 3], 2.0)
-    monkeypatch.setattr(bundle, "DENSE", 1)
-    monkeypatch.setattr(bundle, "PART", 50)
+    monkeypatch.setattr(least_squares, "DENSE", 1)
+    monkeypatch.setattr(least_squares, "PART", 50)
     sparse, others = adjust(pairs, start, [LENS] * 4, [0, 1, 2, 3], 2.0)
     assert np.abs(np.stack(dense) - np.stack(sparse)).max() < 1e-9
     assert [la.focal_px for la in lenses] == pytest.approx([la.focal_px for la in others], rel=1e-9)
     errors = [pair_errors(pairs, sparse, others)]
-    monkeypatch.setattr(bundle, "PART", 10**6)
+    monkeypatch.setattr(least_squares, "PART", 10**6)
     errors.append(pair_errors(pairs, sparse, others))
     assert all((a == b).all() for a, b in zip(*errors, strict=True))
 
