@@ -15,6 +15,7 @@ from typing import Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.align.projection import placed
 from composer.backend import resolve_device
 from composer.errors import (
     ImageTooLarge,
@@ -26,15 +27,17 @@ from composer.errors import (
 from composer.media.archive import load_plan, save_plan
 from composer.media.decode import PhotoStore
 from composer.media.encode import check_folder, check_output, write_bands
+from composer.media.gpano import with_sphere
 from composer.media.header import photo_from_array, read_photo
 from composer.media.inputs import expand
-from composer.media.metadata import Metadata, carried, read_metadata
+from composer.media.metadata import carried, read_metadata
 from composer.pipeline import Pipeline, stitching
 from composer.records import Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
 from composer.render import canvas_channels, output_dtype, render, render_bands
 from composer.stitching.crop import has_holes
-from composer.stitching.layout import rescaled
+from composer.stitching.layout import rescaled, without_unseen
 from composer.stitching.stages import too_few
+from composer.stitching.template import applied
 
 Array = NDArray[Any]
 Source = str | Path | Array
@@ -53,7 +56,7 @@ class Panorama:
     composition : Composition
     output : Path or None
     notes : tuple of str
-        What the output's format could not keep.
+        What the output's format, or that of a saved project, could not keep.
     """
 
     composition: Composition
@@ -128,6 +131,7 @@ def stitch(
     fov: float | tuple[float, float] = 0.0,
     blend: str = "multiband",
     load: str | Path | None = None,
+    template: str | Path | None = None,
     save: str | Path | None = None,
     pipeline: Pipeline | None = None,
     settings: Mapping[str, str] | None = None,
@@ -157,9 +161,12 @@ def stitch(
         Degrees to show, across or across and down; 0 is all that was photographed.
     blend : "multiband", "feather" or "none"
     load : path or None
-        Render the compositions saved in this file; no photos are given then.
+        Render the compositions saved in this file or Hugin project (.pto); no photos are given then.
+    template : path or None
+        Put the photos, in this order, where those of this saved file or Hugin project are: cameras, seams,
+        gains and canvas are taken over.
     save : path or None
-        Save the compositions to this file.
+        Save the compositions to this file; as Hugin projects (.pto) where the suffix says so.
     pipeline : Pipeline or None
         Another chain of stages; the options above that it contains are then its own.
     settings : mapping or None
@@ -196,6 +203,8 @@ def stitch(
     target = Path(output) if output is not None else None
     across, down = fov if isinstance(fov, tuple) else (fov, 0.0)
     _check_options(projection, crop, width, preview, blend, workers)
+    if load is not None and template is not None:
+        raise OptionError("load and template were both given; load renders a plan's own photos, so drop one")
     for wanted in (target, Path(save) if save else None):
         if wanted is not None:
             check_folder(wanted)
@@ -224,11 +233,15 @@ def stitch(
     )
     with _one_thread_each():
         if load is not None:
-            plan = load_plan(Path(load))
-            if wide:
-                plan = replace(plan, compositions=tuple(rescaled(c, wide) for c in plan.compositions))
+            plan = _resized(load_plan(Path(load), memory), wide)
             used = tuple(la.photo for c in plan.compositions for la in c.layers)
             context = replace(context, photos=PhotoStore.for_photos(used, memory))
+            plan = _completed(plan, pipeline, context)
+        elif template is not None:
+            found = _photos(photos, memory)
+            plan = applied(_resized(load_plan(Path(template), memory, unchanged=False), wide), found)
+            context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
+            plan = _completed(plan, pipeline, context, "low-bands")
         else:
             found = _photos(photos, memory)
             if len(found.items) < 2:
@@ -236,10 +249,10 @@ def stitch(
             context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
             watch(Event("read headers", 1.0, time.perf_counter() - started))
             plan = pipeline.plan(found, context)
-        if save is not None:
-            save_plan(Path(save), plan)
+        lost = save_plan(Path(save), plan) if save is not None else ()
         outputs = _output_names(target, plan)
         made = tuple(_made(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True))
+        made = (*(replace(p, notes=(*p.notes, *lost)) for p in made[:1]), *made[1:])
     return Stitched(made, plan.unused, tuple(watch.stages.items()), _peak_mb())
 
 
@@ -334,6 +347,22 @@ def _photos(sources: Sequence[Source] | Source, memory: int) -> Photos:
     return Photos(tuple(items), tuple(unused))
 
 
+def _resized(plan: Plan, width: int | None) -> Plan:
+    if not width:
+        return plan
+    return replace(plan, compositions=tuple(rescaled(c, width) for c in plan.compositions))
+
+
+def _completed(plan: Plan, pipeline: Pipeline, context: Context, start: str | None = None) -> Plan:
+    """Run the stages that a loaded plan lacks: from `start` on, and all after the layout without seams."""
+    if all(c.seams is not None for c in plan.compositions):
+        return pipeline.plan(plan, context, start) if start else plan
+    shown = tuple(without_unseen(placed(c)) for c in plan.compositions)
+    if not all(c.layers for c in shown):
+        raise NothingToStitch("the project's canvas shows none of its photos; move it over them")
+    return pipeline.plan(replace(plan, compositions=shown), context)
+
+
 def _too_few(found: Photos) -> str:
     if not found.items and not found.unused:
         return "no photos given; name at least two that overlap by a third"
@@ -364,7 +393,8 @@ def _made(composition: Composition, output: Path | None, pipeline: Pipeline, con
     first = composition.layers[0].photo
     metadata = carried(read_metadata(first), composition.width, composition.height)
     if context.photos.profile is not None:
-        metadata = Metadata(metadata.exif, context.photos.profile, metadata.xmp)
+        metadata = replace(metadata, icc=context.photos.profile)
+    metadata = replace(metadata, xmp=with_sphere(metadata.xmp, composition))
     bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
     shape = (composition.height, composition.width, canvas_channels(composition))
     streamed = output.suffix.lower() in (".tif", ".tiff")

@@ -93,9 +93,14 @@ def stitch(
     roll: Annotated[float, typer.Option(help="Turn the view clockwise, in degrees.")] = 0.0,
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
     summary: Summary = None,
-    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the compositions.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the compositions; .pto for Hugin.")
+    ] = None,
     load: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Render saved compositions; give no photos.")
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Put the photos where a saved plan's are.")
     ] = None,
     settings: Set = None,
     device: DeviceOption = Device.auto,
@@ -115,8 +120,8 @@ def stitch(
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), blend=blend.value,
-            load=load, save=save, settings=_settings(settings or []), device=device.value, workers=workers,
-            max_memory=_bytes(max_memory), observe=observe,
+            load=load, template=template, save=save, settings=_settings(settings or []),
+            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 
     _report(_guarded(work, debug, quiet, summary), summary, save, quiet)

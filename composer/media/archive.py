@@ -1,4 +1,7 @@
-"""Compositions saved to a file and loaded again: a ZIP of JSON and arrays, photos by path and hash."""
+"""Compositions saved to a file and loaded again: a ZIP of JSON and arrays, photos by path and hash.
+
+A name that ends in .pto stands for a Hugin project.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from numpy.typing import NDArray
 from composer.errors import ComposerError, PhotoError
 from composer.media.encode import replacing
 from composer.media.opening import DAMAGE, reason
+from composer.media.pto import load_project, save_project
 from composer.records import Camera, Composition, Layer, Link, Patch, Photo, Plan, Rect, Unused
 
 Array = NDArray[Any]
@@ -24,6 +28,7 @@ __all__ = ["load_plan", "save_plan"]
 
 FORMAT = "composer-compositions"
 VERSION = 2
+PROJECT = ".pto"
 _PHOTO_FIELDS = (
     "name",
     "width",
@@ -38,8 +43,13 @@ _PHOTO_FIELDS = (
 )
 
 
-def save_plan(path: Path, plan: Plan) -> None:
+def save_plan(path: Path, plan: Plan) -> tuple[str, ...]:
     """Save compositions; paths of photos are stored relative to the file.
+
+    Returns
+    -------
+    tuple of str
+        What the file does not hold.
 
     Raises
     ------
@@ -48,6 +58,8 @@ def save_plan(path: Path, plan: Plan) -> None:
     ComposerError
         A photo was handed in as an array: it has no path to find it by.
     """
+    if path.suffix.lower() == PROJECT:
+        return save_project(path, plan)
     arrays: dict[str, Array] = {}
     compositions = [_composition(c, k, path, arrays) for k, c in enumerate(plan.compositions)]
     unused = [{"photo": u.photo, "reason": u.reason} for u in plan.unused]
@@ -58,10 +70,13 @@ def save_plan(path: Path, plan: Plan) -> None:
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
             archive.writestr(name, buffer.getvalue())
+    return ()
 
 
-def load_plan(path: Path) -> Plan:
-    """Load saved compositions; every photo must still be where it was, unchanged.
+def load_plan(path: Path, max_memory: int = 2 << 30, unchanged: bool = True) -> Plan:
+    """Load saved compositions; every photo must still be where it was, `unchanged` unless told otherwise.
+
+    Of a Hugin project, photos that need more than `max_memory` bytes decoded are refused.
 
     Raises
     ------
@@ -70,6 +85,8 @@ def load_plan(path: Path) -> Plan:
     PhotoError
         A photo is missing or has changed.
     """
+    if path.suffix.lower() == PROJECT:
+        return Plan((load_project(path, max_memory),))
     try:
         with zipfile.ZipFile(path) as archive:
             about = json.loads(archive.read("compositions.json"))
@@ -82,7 +99,10 @@ def load_plan(path: Path) -> Plan:
                 for n in archive.namelist()
                 if n.endswith(".npy")
             }
-            compositions = tuple(_loaded(c, k, path, arrays) for k, c in enumerate(about["compositions"]))
+            compositions = tuple(
+                _loaded(c, k, path if unchanged else None, arrays)
+                for k, c in enumerate(about["compositions"])
+            )
             unused = tuple(Unused(**u) for u in about["unused"])
     except FileNotFoundError:
         raise ComposerError(f"{path}: no such file; check the name") from None
@@ -122,6 +142,7 @@ def _composition(c: Composition, number: int, path: Path, arrays: dict[str, Arra
         "origin": list(c.origin), "closed": c.closed, "white": c.white, "seam_step": c.seam_step,
         "low_bands_step": c.low_bands_step, "rms_px": c.rms_px, "patches": patches,
         "layers": [_layer(la, path) for la in c.layers], "links": [vars(li) for li in c.links],
+        "project": c.project,
     }  # fmt: skip
 
 
@@ -139,7 +160,7 @@ def _layer(layer: Layer, path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _loaded(c: dict[str, Any], number: int, path: Path, arrays: dict[str, Array]) -> Composition:
+def _loaded(c: dict[str, Any], number: int, path: Path | None, arrays: dict[str, Array]) -> Composition:
     patches = tuple(
         Patch(
             Rect(*p["rect"]),
@@ -156,11 +177,11 @@ def _loaded(c: dict[str, Any], number: int, path: Path, arrays: dict[str, Array]
         c["projection"], c["width"], c["height"], c["scale"], tuple(c["origin"]), c["closed"], c["white"],
         c["seam_step"], arrays.get(f"{number}/seams.npy"),
         c["low_bands_step"], arrays.get(f"{number}/low_bands.npy"), patches, c["rms_px"],
-        tuple(Link(**li) for li in c["links"]),
+        tuple(Link(**li) for li in c["links"]), c.get("project", ""),
     )  # fmt: skip
 
 
-def _loaded_layer(la: dict[str, Any], path: Path, mesh: Array | None) -> Layer:
+def _loaded_layer(la: dict[str, Any], path: Path | None, mesh: Array | None) -> Layer:
     c = la["camera"]
     camera = Camera(
         np.array(c["rotation"]), c["focal_px"], tuple(c["distortion"]), tuple(c["offset"]), c["optics"],
@@ -170,7 +191,11 @@ def _loaded_layer(la: dict[str, Any], path: Path, mesh: Array | None) -> Layer:
     return Layer(photo, camera, tuple(la["gain"]), tuple(la["vignetting"]), Rect(*la["rect"]), mesh)
 
 
-def _loaded_photo(p: dict[str, Any], path: Path) -> Photo:
+def _loaded_photo(p: dict[str, Any], path: Path | None) -> Photo:
+    """Return a photo of the file at `path`, None where it need not be there."""
+    known = {n: p[n] for n in _PHOTO_FIELDS}
+    if path is None:
+        return Photo(path=None, **known)
     where = (path.resolve().parent / p["path"]).resolve()
     try:
         with where.open("rb") as file:
@@ -179,4 +204,4 @@ def _loaded_photo(p: dict[str, Any], path: Path) -> Photo:
         raise PhotoError(f"{where}: the photo that {path} was made from is gone; put it back") from None
     if digest != p["sha256"]:
         raise PhotoError(f"{where}: has changed since {path} was saved; stitch again")
-    return Photo(path=where, **{n: p[n] for n in _PHOTO_FIELDS})
+    return Photo(path=where, **known)

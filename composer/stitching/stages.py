@@ -264,7 +264,7 @@ class LayOut:
 
 @dataclass(frozen=True)
 class CompensateExposure:
-    """Solve for each photo's gain and the lens's vignetting over the overlaps."""
+    """Solve for each photo's gain and the lens's vignetting over the overlaps, where they are not known."""
 
     takes: ClassVar[type] = Plan
     gives: ClassVar[type] = Plan
@@ -273,6 +273,8 @@ class CompensateExposure:
         return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
 
     def _solve(self, composition: Composition, context: Context) -> Composition:
+        if _known(composition):
+            return composition
         small = reduced(composition, 2 * seam_step(composition))
         tiles = warp_all(small, context, "exposure", correct=False)
         overlaps = []
@@ -288,6 +290,12 @@ class CompensateExposure:
         )
         white = white_level(tiles, gains) if _integers(composition) else 1.0
         return replace(composition, layers=layers, white=white)
+
+
+def _known(composition: Composition) -> bool:
+    """Tell whether the exposure is settled already, as by a Hugin project."""
+    gains = {la.gain for la in composition.layers}
+    return len(gains) > 1 or any(any(la.vignetting) for la in composition.layers)
 
 
 def _integers(composition: Composition) -> bool:
