@@ -239,9 +239,9 @@ def stitch(
             plan = _completed(plan, pipeline, context)
         elif template is not None:
             found = _photos(photos, memory)
-            plan = applied(_resized(load_plan(Path(template), memory, unchanged=False), wide), found)
+            plan = applied(load_plan(Path(template), memory, unchanged=False), found)
             context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
-            plan = _completed(plan, pipeline, context, "low-bands")
+            plan = _resized(_completed(plan, pipeline, context, "low-bands"), wide)
         else:
             found = _photos(photos, memory)
             if len(found.items) < 2:

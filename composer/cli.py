@@ -294,9 +294,10 @@ def _report(result: Stitched, summary: Path | None, save: Path | None, quiet: bo
         c = panorama.composition
         wide, high = c.fov_deg
         view = f", {wide:.0f} x {high:.0f} degrees" if wide else ""
+        fit = f", matches agree to {panorama.rms_px:.2f} px" if panorama.rms_px else ""
         typer.echo(
             f"{panorama.output}  {len(panorama.photos)} photos, {c.width} x {c.height} pixels, "
-            f"{c.projection}{view}, matches agree to {panorama.rms_px:.2f} px"
+            f"{c.projection}{view}{fit}"
         )
         for note in panorama.notes:
             typer.echo(f"note      {note}")

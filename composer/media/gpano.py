@@ -21,19 +21,21 @@ _ABOUT = re.compile(rb"""[\w.-]+:about\s*=\s*("[^"]*"|'[^']*')""")
 def sphere_fields(composition: Composition) -> dict[str, str]:
     """Return the fields for a picture of projection "sphere", sizes and places in whole pixels.
 
-    The full sphere is twice as wide as high; the picture's middle of view is its middle.
+    The full sphere is twice as wide as high, and its middle is the middle of the view. A closed circle is
+    the whole width, also where that is odd.
     """
     height = max(round(math.pi * composition.scale), composition.height, -(-composition.width // 2))
-    left = round(composition.origin[0] - 0.5 + height)
+    width = composition.width if composition.closed else 2 * height
+    left = round(composition.origin[0] - 0.5 + width / 2)
     top = round(composition.origin[1] - 0.5 + height / 2)
     return {
         "ProjectionType": "equirectangular",
         "UsePanoramaViewer": "True",
-        "FullPanoWidthPixels": str(2 * height),
+        "FullPanoWidthPixels": str(width),
         "FullPanoHeightPixels": str(height),
         "CroppedAreaImageWidthPixels": str(composition.width),
         "CroppedAreaImageHeightPixels": str(composition.height),
-        "CroppedAreaLeftPixels": str(min(max(left, 0), 2 * height - composition.width)),
+        "CroppedAreaLeftPixels": str(min(max(left, 0), width - composition.width)),
         "CroppedAreaTopPixels": str(min(max(top, 0), height - composition.height)),
     }
 

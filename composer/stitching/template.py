@@ -19,8 +19,11 @@ def applied(plan: Plan, photos: Photos) -> Plan:
     Raises
     ------
     OptionError
-        Too many or too few photos, one that is unusable, or one of another size.
+        Too many or too few photos, one that is unusable, or one of another size; or a plan whose seams
+        were found at another size than it was saved at.
     """
+    if any(c.seam_step != int(c.seam_step) for c in plan.compositions):
+        raise OptionError("the template was resized when it was saved; save it anew without --load")
     places = [la.photo for c in plan.compositions for la in c.layers]
     _check(places, photos)
     given = iter(photos.items)
