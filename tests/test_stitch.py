@@ -218,7 +218,7 @@ def test_a_hugin_project_is_completed_and_rendered(tmp_path: Path) -> None:
     for k, pixels in enumerate(room()):
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
     saved = tmp_path / "a.pto"
-    first = composer.stitch(tmp_path, projection="sphere", save=saved, width=400, device="cpu").panoramas[0]
+    first = composer.stitch(tmp_path, projection="sphere", save=saved, device="cpu").panoramas[0]
     again = composer.stitch(load=saved, save=tmp_path / "b.pto", device="cpu").panoramas[0]
     assert saved.read_bytes() == (tmp_path / "b.pto").read_bytes()
     assert again.composition.low_bands is not None
