@@ -27,6 +27,7 @@ PROJECTIONS: dict[int, Projection] = {
 }  # fmt: skip
 LENSES: dict[int, Optics] = {0: "rectilinear", 2: "equidistant", 3: "equidistant", 21: "equisolid"}
 CIRCULAR, FULL_FRAME = 2, 3
+MOST_STEPS = 24
 # the curve of EMoR (Grossberg and Nayar, CVPR 2003), which Hugin works with, that is nearest to sRGB's:
 # at most 0.011 away, and that in the shadows
 SRGB_CURVE = {"Ra": -0.11861, "Rb": -1.08882, "Rc": -0.21375, "Rd": -0.0888, "Re": -0.01697}
@@ -76,7 +77,7 @@ def _camera(project: Project, k: int, photo: Photo) -> Camera:
     if lens is None:
         known = ", ".join(f"f{n} {optics}" for n, optics in LENSES.items())
         raise ComposerError(f"{project.name}: photo {k} has lens type f{code:g}; composer knows {known}")
-    if not 0 < degrees < (180 if lens == "rectilinear" else 720):
+    if not 0.01 < degrees < (180 if lens == "rectilinear" else 720):
         raise ComposerError(f"{project.name}: photo {k} has a field of view of {degrees:g} degrees")
     view = math.radians(degrees)
     drawn = {"rectilinear": 2 * math.tan(view / 2), "equidistant": view, "equisolid": 4 * math.sin(view / 4)}
@@ -125,9 +126,13 @@ def _circle(project: Project, k: int, photo: Photo) -> float | None:
 def _exposure(project: Project, k: int) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
     """Return a photo's gain and vignetting, the logarithm of Hugin's polynomial fitted by ours."""
     red, blue, level = (project.number(k, n, 1.0) for n in ("Er", "Eb", "Va"))
-    if min(red, blue, level) <= 0:
-        raise ComposerError(f"{project.name}: photo {k}: Er, Eb and Va must be above 0")
-    gain = 2 ** (project.number(k, "Eev") - project.of_canvas("E", 0.0)) / level
+    steps = project.number(k, "Eev") - project.of_canvas("E", 0.0)
+    if min(red, blue, level) < 0.001 or abs(steps) > MOST_STEPS:
+        raise ComposerError(
+            f"{project.name}: photo {k}: Eev less E is {steps:g}, Er {red:g}, Eb {blue:g}, Va {level:g}; "
+            f"composer corrects {MOST_STEPS} steps at most, and factors above 0.001"
+        )
+    gain = 2**steps / level
     gains = gain / red, gain, gain / blue
     terms = np.array([project.number(k, n) for n in ("Vb", "Vc", "Vd")]) / level
     mode, left = int(project.number(k, "Vm", 5)), 1 + _RADII @ terms
@@ -154,7 +159,7 @@ def canvas_of(project: Project, layers: tuple[Layer, ...], text: str) -> Composi
     if "S" in project.canvas:
         left, right, top, bottom = project.rectangle("S", project.canvas["S"])
     most = math.pi if projection == "plane" else 2 * math.pi + 1e-9
-    if right - left < 1 or bottom - top < 1 or not 0 < view < most:
+    if right - left < 1 or bottom - top < 1 or not 1e-4 < view < most:
         raise ComposerError(f"{project.name}: the canvas is empty, or its field of view cannot be")
     across = {"plane": 2 * math.tan(view / 2), "stereographic": 4 * math.tan(view / 4)}
     across["pannini"] = across["stereographic"]

@@ -13,6 +13,7 @@ __all__ = ["Project", "Variables", "kind", "parsed", "replaced"]
 
 Variables = dict[str, str]
 
+LARGEST = 1e6
 _VARIABLE = re.compile(r'(?<!\S)([A-Za-z]+)("[^"]*"|[^\s"]*)')
 
 
@@ -74,8 +75,8 @@ class Project:
             found = float(text)
         except ValueError:
             found = math.nan
-        if not math.isfinite(found):
-            raise ComposerError(f'{self.name}: {what} is "{text}"; give a number')
+        if not abs(found) <= LARGEST:
+            raise ComposerError(f'{self.name}: {what} is "{text}"; give a number, at most a million')
         return found
 
 

@@ -272,6 +272,8 @@ def test_photos_left_out_keep_their_lines(foreign: Path) -> None:
         ("Vm5 u10", "Vm5 Vx3", "Vx"),
         ("Va1 Vb-0.2", "Va1 Vb-1.2", "vignetting"),
         ("Er1.1", "Er0", "above 0"),
+        ("Eev13", "Eev40", "24 steps at most"),
+        ("b-0.01", "b1e308", "at most a million"),
         ("u10", "S10,50,0,40", "remove the crop"),
         ("f0 v50", "f2 S0,1,0,1 v50", "misses the optical centre"),
         ("p f2", "p f7", "projection f7"),
