@@ -24,7 +24,7 @@ from composer.errors import (
     OutputError,
     PhotoError,
 )
-from composer.media.archive import load_plan, save_plan
+from composer.media.archive import check_saving, load_plan, save_plan
 from composer.media.decode import PhotoStore
 from composer.media.encode import check_folder, check_output, write_bands
 from composer.media.gpano import with_sphere
@@ -246,6 +246,8 @@ def stitch(
             found = _photos(photos, memory)
             if len(found.items) < 2:
                 raise NothingToStitch(_too_few(found), found.unused)
+            if save is not None:
+                check_saving(Path(save), found.items)
             context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
             watch(Event("read headers", 1.0, time.perf_counter() - started))
             plan = pipeline.plan(found, context)

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,12 @@ from numpy.typing import NDArray
 from composer.errors import ComposerError, PhotoError
 from composer.media.encode import replacing
 from composer.media.opening import DAMAGE, reason
-from composer.media.pto import load_project, save_project
+from composer.media.pto import load_project, name_in_project, save_project
 from composer.records import Camera, Composition, Layer, Link, Patch, Photo, Plan, Rect, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["load_plan", "save_plan"]
+__all__ = ["check_saving", "load_plan", "save_plan"]
 
 FORMAT = "composer-compositions"
 VERSION = 2
@@ -41,6 +42,20 @@ _PHOTO_FIELDS = (
     "camera",
     "sha256",
 )
+
+
+def check_saving(path: Path, photos: Iterable[Photo]) -> None:
+    """Refuse, before any work, photos that `save_plan` would refuse.
+
+    Raises
+    ------
+    ComposerError
+    """
+    for photo in photos:
+        if path.suffix.lower() == PROJECT:
+            name_in_project(photo, path)
+        elif photo.path is None:
+            raise ComposerError(f"{photo.name} was given as an array; save compositions of files only")
 
 
 def save_plan(path: Path, plan: Plan) -> tuple[str, ...]:
@@ -148,8 +163,8 @@ def _composition(c: Composition, number: int, path: Path, arrays: dict[str, Arra
 
 def _layer(layer: Layer, path: Path) -> dict[str, Any]:
     photo = layer.photo
-    if photo.path is None:
-        raise ComposerError(f"{photo.name} was given as an array; save compositions of files only")
+    check_saving(path, [photo])
+    assert photo.path is not None
     return {
         "photo": {
             **{n: getattr(photo, n) for n in _PHOTO_FIELDS},

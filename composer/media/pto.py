@@ -16,7 +16,7 @@ from composer.media.hugin import LENS, canvas_of, canvas_variables, changed_vari
 from composer.media.project import Project, Variables, kind, parsed, replaced
 from composer.records import Composition, Layer, Photo, Plan
 
-__all__ = ["load_project", "project_text", "save_project"]
+__all__ = ["load_project", "name_in_project", "project_text", "save_project"]
 
 _CANVAS = 'p f0 w0 h0 v0 k0 E0 R0 S0,0,0,0 n"TIFF_m c:LZW r:CROP"'
 _PHOTO = (
@@ -92,7 +92,7 @@ def project_text(composition: Composition, path: Path) -> str:
     if composition.projection == "affine":
         raise ComposerError(f"{path}: flat scans have no place in a Hugin project; save under another suffix")
     layers = composition.layers
-    names = [_name(la.photo, path) for la in layers]
+    names = [name_in_project(la.photo, path) for la in layers]
     project = parsed(composition.project or _blank(len(layers)), str(path))
     places = _places(project, layers)
     if places is None:
@@ -168,8 +168,14 @@ def _tidy(name: str) -> str:
     return os.path.normpath(name) if name else ""
 
 
-def _name(photo: Photo, path: Path) -> str:
-    """Return a photo's path relative to the project's folder, which must not be left."""
+def name_in_project(photo: Photo, path: Path) -> str:
+    """Return a photo's path relative to the project's folder.
+
+    Raises
+    ------
+    ComposerError
+        It lies outside, was given as an array, or has a name that a project cannot hold.
+    """
     if photo.path is None:
         raise ComposerError(f"{photo.name} was given as an array; save projects of files only")
     folder = photo.path.parent.resolve()
