@@ -222,6 +222,7 @@ def test_a_hugin_project_is_completed_and_rendered(tmp_path: Path) -> None:
     again = composer.stitch(load=saved, save=tmp_path / "b.pto", device="cpu").panoramas[0]
     assert saved.read_bytes() == (tmp_path / "b.pto").read_bytes()
     assert again.composition.low_bands is not None
+    assert again.composition.white == pytest.approx(first.composition.white, abs=0.02)
     assert np.array_equal(again.valid, first.valid)
     apart = np.abs(first.image.astype(int) - again.image)
     assert np.mean(apart > 3) < 0.01

@@ -273,10 +273,14 @@ class CompensateExposure:
         return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
 
     def _solve(self, composition: Composition, context: Context) -> Composition:
-        if _known(composition):
-            return composition
         small = reduced(composition, 2 * seam_step(composition))
         tiles = warp_all(small, context, "exposure", correct=False)
+        layers = composition.layers if _known(composition) else self._evened(small, composition.layers, tiles)
+        gains = np.array([la.gain for la in layers])
+        white = white_level(tiles, gains) if _integers(composition) else 1.0
+        return replace(composition, layers=layers, white=white)
+
+    def _evened(self, small: Composition, layers: tuple[Layer, ...], tiles: list[Tile]) -> tuple[Layer, ...]:
         overlaps = []
         for i in range(len(tiles)):
             for j in range(i + 1, len(tiles)):
@@ -284,12 +288,10 @@ class CompensateExposure:
                 if found is not None:
                     overlaps.append(found)
         gains, fall_off = solve_exposure(overlaps, len(tiles))
-        layers = tuple(
+        return tuple(
             replace(la, gain=(float(g[0]), float(g[1]), float(g[2])), vignetting=fall_off)
-            for la, g in zip(composition.layers, gains, strict=True)
+            for la, g in zip(layers, gains, strict=True)
         )
-        white = white_level(tiles, gains) if _integers(composition) else 1.0
-        return replace(composition, layers=layers, white=white)
 
 
 def _known(composition: Composition) -> bool:
