@@ -3,127 +3,27 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
-
-import numpy as np
-from numpy.typing import NDArray
 
 from composer.backend import resolve_device
 from composer.backend.memory import allowance, peak_mb
 from composer.cube import with_face, write_faces
-from composer.errors import (
-    ImageTooLarge,
-    NothingToStitch,
-    OptionError,
-    OutputError,
-    PhotoError,
-)
-from composer.layers import layer_pages
-from composer.media.archive import load_plan, save_plan
-from composer.media.decode import PhotoStore
-from composer.media.encode import (
-    STREAMED,
-    check_folder,
-    check_layers,
-    check_output,
-    replacing,
-    write_bands,
-)
-from composer.media.header import photo_from_array, read_photo
-from composer.media.inputs import expand
-from composer.media.lens import LENSES, with_lens
-from composer.media.metadata import Metadata, carried, read_metadata
-from composer.media.tiff_write import write_pages
+from composer.errors import OptionError
+from composer.media.archive import check_saving, save_plan
+from composer.media.encode import check_folder, check_layers, check_output
+from composer.media.lens import LENSES
 from composer.pipeline import Pipeline, stitching
-from composer.records import FLAT, Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
-from composer.render import canvas_channels, output_dtype, render, render_bands
+from composer.planning import Source, applied_plan, loaded_plan, made_plan, read_photos
+from composer.records import FLAT, Composition, Context, Event, Plan, Projection
+from composer.results import Panorama, Stitched
 from composer.stitching.candidates import check_pairs
-from composer.stitching.crop import has_holes
-from composer.stitching.layout import rescaled
-from composer.stitching.stages import LayOut, too_few
-
-Array = NDArray[Any]
-Source = str | Path | Array
+from composer.writing import check_canvases, output_names, rendered, write_layers
 
 __all__ = ["Panorama", "Stitched", "run", "stitch"]
-
-PHOTO_SHARE = 8  # an eighth of the memory allowed is for decoded photos: scratch files are nearly as fast
-
-
-@dataclass(frozen=True)
-class Panorama:
-    """One panorama: its composition, and the picture in memory or the file it was written to.
-
-    Attributes
-    ----------
-    composition : Composition
-    output : Path or None
-    notes : tuple of str
-        What the output's format could not keep.
-    """
-
-    composition: Composition
-    output: Path | None = None
-    pixels: Array | None = field(default=None, repr=False, compare=False)
-    valid: Array | None = field(default=None, repr=False, compare=False)
-    notes: tuple[str, ...] = ()
-
-    @property
-    def image(self) -> Array:
-        """The picture (H, W, C), of the photos' type; read back from the file if it was written."""
-        if self.pixels is not None:
-            return self.pixels
-        assert self.output is not None
-        from composer.media.decode import decode
-
-        photo = read_photo(self.output, max_memory=sys.maxsize)
-        return decode(photo)[:, :, : photo.channels]
-
-    @property
-    def photos(self) -> tuple[str, ...]:
-        """Names of the photos in it."""
-        return tuple(la.photo.name for la in self.composition.layers)
-
-    @property
-    def rms_px(self) -> float:
-        """Root mean square distance of matched points, in pixels of the photos."""
-        return self.composition.rms_px
-
-
-@dataclass(frozen=True)
-class Stitched:
-    """What `stitch` returns: panoramas, the photos left out and why, and seconds by stage."""
-
-    panoramas: tuple[Panorama, ...]
-    unused: tuple[Unused, ...] = ()
-    stages: tuple[tuple[str, float], ...] = ()
-    peak_mb: float = 0.0
-
-    def summary(self) -> dict[str, Any]:
-        """Return the result as plain values, as `--summary` writes them."""
-        return {
-            "panoramas": [
-                {
-                    "output": str(p.output) if p.output else None,
-                    "photos": list(p.photos),
-                    "width": p.composition.width,
-                    "height": p.composition.height,
-                    "projection": p.composition.projection,
-                    "fov_deg": [round(a, 2) for a in p.composition.fov_deg],
-                    "rms_px": round(p.rms_px, 3),
-                }
-                for p in self.panoramas
-            ],
-            "unused": [{"photo": u.photo, "reason": u.reason} for u in self.unused],
-            "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
-            "peak_mb": round(self.peak_mb, 1),
-        }
 
 
 def stitch(
@@ -145,6 +45,7 @@ def stitch(
     blend: str = "multiband",
     pairs: str | Path = "auto",
     load: str | Path | None = None,
+    template: str | Path | None = None,
     save: str | Path | None = None,
     cube: str | Path | None = None,
     patches: Mapping[str, str | Path] | None = None,
@@ -191,10 +92,13 @@ def stitch(
         order given (the last with the first), nearest by EXIF, or those that a text file names, two
         photos a line.
     load : path or None
-        Render the compositions saved in this file; no photos are given then. Another projection, view or
-        crop lays them out anew, without solving for anything again.
+        Render the compositions saved in this file or Hugin project (.pto); no photos are given then. Another
+        projection, view or crop lays them out anew, without solving for anything again.
+    template : path or None
+        Put the photos, in this order, where those of this saved file or Hugin project are: cameras, seams,
+        gains and canvas are taken over.
     save : path or None
-        Save the compositions to this file.
+        Save the compositions to this file; as Hugin projects (.pto) where the suffix says so.
     cube : path or None
         A folder for the six faces of the cube around the panorama, to be retouched.
     patches : mapping or None
@@ -236,11 +140,12 @@ def stitch(
     >>> len(result.panoramas[0].photos), len(result.unused)
     (3, 0)
     """
-    started = time.perf_counter()
     target = Path(output) if output is not None else None
     across, down = fov if isinstance(fov, tuple) else (fov, 0.0)
     _check_options(projection, crop, width, preview, blend, workers, lens)
     check_pairs(str(pairs))
+    if load is not None and template is not None:
+        raise OptionError("load and template were both given; load renders a plan's own photos, so drop one")
     for wanted in (target, save, cube):
         if wanted is not None:
             check_folder(Path(wanted))
@@ -274,35 +179,29 @@ def stitch(
     )
     with _one_thread_each():
         if load is not None:
-            plan = load_plan(Path(load))
-            lay_out = next(s for s in pipeline.stages if isinstance(s, LayOut))
-            if replace(lay_out, width=0) != LayOut():
-                plan = replace(plan, compositions=tuple(lay_out.again(c) for c in plan.compositions))
-            elif wide:
-                plan = replace(plan, compositions=tuple(rescaled(c, wide) for c in plan.compositions))
-            used = tuple(la.photo for c in plan.compositions for la in c.layers)
-            context = replace(context, photos=PhotoStore.for_photos(used, memory // PHOTO_SHARE))
+            plan, context = loaded_plan(Path(load), pipeline, context)
         else:
-            found = _photos(photos, memory)
-            if lens != "rectilinear" or lens_fov:
-                found = replace(found, items=tuple(with_lens(p, lens, lens_fov) for p in found.items))
-            if len(found.items) < 2:
-                raise NothingToStitch(_too_few(found), found.unused)
-            context = replace(context, photos=PhotoStore.for_photos(found.items, memory // PHOTO_SHARE))
-            watch(Event("read headers", 1.0, time.perf_counter() - started))
-            plan = pipeline.plan(found, context)
+            found = read_photos(photos, context, lens, lens_fov)
+            if save is not None:
+                check_saving(Path(save), found.items)
+            if template is not None:
+                plan, context = applied_plan(Path(template), found, pipeline, context)
+            else:
+                plan, context = made_plan(found, pipeline, context)
         for face, file in (patches or {}).items():
             (only,) = _single(plan, "a retouched face")
             plan = replace(plan, compositions=(with_face(only, face, Path(file), pipeline.blend, context),))
-        if save is not None:
-            save_plan(Path(save), plan)
-        outputs = _output_names(target, plan)
-        _check_canvases(plan, outputs, memory)
+        lost = save_plan(Path(save), plan) if save is not None else ()
+        outputs = output_names(target, plan)
+        check_canvases(plan, outputs, memory)
         if layers is not None:
-            _write_layers(plan, _output_names(Path(layers), plan), context)
+            write_layers(plan, output_names(Path(layers), plan), context)
         if cube is not None:
             write_faces(*_single(plan, "--cube"), Path(cube), pipeline.blend, context)
-        made = tuple(_made(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True))
+        made = tuple(
+            rendered(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True)
+        )
+        made = (*(replace(p, notes=(*p.notes, *lost)) for p in made[:1]), *made[1:])
     return Stitched(made, plan.unused, tuple(watch.stages.items()), peak_mb())
 
 
@@ -374,42 +273,6 @@ def _check_options(
             raise OptionError(f"{name} is {number}; give 1 or more")
 
 
-def _photos(sources: Sequence[Source] | Source, memory: int) -> Photos:
-    """Read every photo's header; damaged ones and repeats are set aside with the reason."""
-    if isinstance(sources, (str, Path, np.ndarray)):
-        sources = [sources]
-    items: list[Photo] = []
-    unused: list[Unused] = []
-    arrays = 0
-    seen: dict[str, str] = {}
-    for source in expand(sources):
-        if isinstance(source, Path):
-            try:
-                photo = read_photo(source, memory)
-            except ImageTooLarge:
-                raise
-            except PhotoError as error:
-                if not source.exists():
-                    raise
-                unused.append(Unused(str(source), str(error).removeprefix(f"{source}: ")))
-                continue
-        else:
-            arrays += 1
-            photo = photo_from_array(source, f"photo {arrays}")
-        twin = seen.setdefault(photo.sha256, photo.name)
-        if twin != photo.name or any(p.name == photo.name for p in items):
-            unused.append(Unused(photo.name, f"the same file as {twin}"))
-        else:
-            items.append(photo)
-    return Photos(tuple(items), tuple(unused))
-
-
-def _too_few(found: Photos) -> str:
-    if not found.items and not found.unused:
-        return "no photos given; name at least two that overlap by a third"
-    return too_few(found.unused)
-
-
 def _single(plan: Plan, what: str) -> tuple[Composition]:
     """Return the only panorama."""
     if len(plan.compositions) != 1:
@@ -417,67 +280,3 @@ def _single(plan: Plan, what: str) -> tuple[Composition]:
             f"there are {len(plan.compositions)} panoramas; {what} needs one, stitch them apart"
         )
     return (plan.compositions[0],)
-
-
-def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:
-    """Name the panoramas OUT, OUT-2, OUT-3, and check that no photo is overwritten and all fit."""
-    names: list[Path | None] = []
-    inputs = {la.photo.path.resolve() for c in plan.compositions for la in c.layers if la.photo.path}
-    for k, composition in enumerate(plan.compositions, 1):
-        if target is None:
-            names.append(None)
-            continue
-        name = target if k == 1 else target.with_stem(f"{target.stem}-{k}")
-        if name.resolve() in inputs:
-            raise OutputError(f"{name}: is one of the photos; choose another name for the panorama")
-        check_output(name, composition.width, composition.height)
-        names.append(name)
-    return names
-
-
-def _check_canvases(plan: Plan, outputs: list[Path | None], memory: int) -> None:
-    """Refuse canvases that would have to be held in memory and do not fit beside the photos."""
-    for composition, output in zip(plan.compositions, outputs, strict=True):
-        if output is not None and check_output(output) in STREAMED:
-            continue
-        planes = canvas_channels(composition) * np.dtype(output_dtype(composition)).itemsize + 1
-        need = composition.width * composition.height * planes
-        if need > memory - memory // PHOTO_SHARE:
-            raise OutputError(
-                f"{output or 'result'}: {composition.width} x {composition.height} pixels need "
-                f"{need >> 20} MB at once, more than --max-memory leaves; write .tif, .png or .dzi, or make "
-                "it smaller with --width"
-            )
-
-
-def _write_layers(plan: Plan, names: list[Path | None], context: Context) -> None:
-    """Write the warped photos and seam masks of each panorama."""
-    started = time.perf_counter()
-    for composition, name in zip(plan.compositions, names, strict=True):
-        assert name is not None
-        with replacing(name) as file:
-            size = composition.width, composition.height
-            write_pages(file, layer_pages(composition, context), size, _metadata(composition, context).icc)
-    context.observe(Event("layers", 1.0, time.perf_counter() - started))
-
-
-def _metadata(composition: Composition, context: Context) -> Metadata:
-    """Return what the result keeps of the first photo's metadata."""
-    first = composition.layers[0].photo
-    metadata = carried(read_metadata(first), composition.width, composition.height)
-    if context.photos.profile is None:
-        return metadata
-    return Metadata(metadata.exif, context.photos.profile, metadata.xmp)
-
-
-def _made(composition: Composition, output: Path | None, pipeline: Pipeline, context: Context) -> Panorama:
-    """Render one panorama to memory or to its file."""
-    if output is None:
-        image, valid = render(composition, pipeline.blend, context, pipeline.tile_stages)
-        return Panorama(composition, None, image, valid)
-    bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
-    shape = (composition.height, composition.width, canvas_channels(composition))
-    holes = check_output(output) in ("TIFF", "PNG") and has_holes(composition)
-    metadata = _metadata(composition, context)
-    notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
-    return Panorama(composition, output, notes=tuple(notes))

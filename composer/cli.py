@@ -119,7 +119,9 @@ def stitch(
         typer.Option(metavar="HOW|FILE", help="Photos to match: auto, all, sequence, gps, or from a file."),
     ] = "auto",
     summary: Summary = None,
-    save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the compositions.")] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Save the compositions; .pto for Hugin.")
+    ] = None,
     load: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Render saved compositions; give no photos.")
     ] = None,
@@ -128,6 +130,9 @@ def stitch(
     ] = None,
     patch: Annotated[
         list[str] | None, typer.Option(metavar="FACE=FILE", help="Put a retouched face of the cube back.")
+    ] = None,
+    template: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Put the photos where a saved plan's are.")
     ] = None,
     layers: Annotated[
         Path | None, typer.Option(metavar="FILE.tif", help="Write warped photos and seam masks as pages.")
@@ -151,7 +156,7 @@ def stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), points=points,
             lens=lens.value, lens_fov=lens_fov, anchor=anchor, pairs=pairs, blend=blend.value, load=load,
-            save=save, cube=cube, patches=_patches(patch or []), layers=layers,
+            template=template, save=save, cube=cube, patches=_patches(patch or []), layers=layers,
             settings=_settings(settings or []), device=device.value, workers=workers,
             max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
@@ -336,9 +341,10 @@ def _report(result: Stitched, summary: Path | None, save: Path | None, quiet: bo
         c = panorama.composition
         wide, high = c.fov_deg
         view = f", {wide:.0f} x {high:.0f} degrees" if wide else ""
+        fit = f", matches agree to {panorama.rms_px:.2f} px" if panorama.rms_px else ""
         typer.echo(
             f"{panorama.output}  {len(panorama.photos)} photos, {c.width} x {c.height} pixels, "
-            f"{c.projection}{view}, matches agree to {panorama.rms_px:.2f} px"
+            f"{c.projection}{view}{fit}"
         )
         for note in panorama.notes:
             typer.echo(f"note      {note}")

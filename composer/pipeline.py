@@ -188,17 +188,20 @@ class Pipeline:
             stages[k] = _made({"use": name, **options, option: value}, "--set")
         return Pipeline(tuple(stages))
 
-    def plan(self, photos: Photos, context: Context) -> Plan:
-        """Run the plan stages.
+    def plan(self, value: Any, context: Context, start: str | None = None) -> Plan:
+        """Run the plan stages on photos, or from the first that takes a plan on; or those from `start` on.
 
         Raises
         ------
         NothingToStitch
         Cancelled
         """
-        value: Any = photos
         names = [name for name, _ in self.described()]
-        for name, stage in zip(names, self.plan_stages, strict=False):
+        stages = list(zip(names, self.plan_stages, strict=False))
+        first = (
+            k for k, (n, s) in enumerate(stages) if (n == start if start else isinstance(value, s.takes))
+        )
+        for name, stage in stages[next(first, len(stages)) :]:
             if context.cancelled():
                 raise Cancelled("stopped on request; nothing was written")
             started = time.perf_counter()

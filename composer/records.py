@@ -270,6 +270,8 @@ class Composition:
         Root mean square distance of matched points after adjustment, in pixels of the photos.
     links : tuple of Link
         The matches between layers that the cameras were adjusted to.
+    project : str
+        The text of the Hugin project that it was read from: what composer does not know of it is kept.
     """
 
     layers: tuple[Layer, ...]
@@ -287,6 +289,7 @@ class Composition:
     patches: tuple[Patch, ...] = ()
     rms_px: float = 0.0
     links: tuple[Link, ...] = ()
+    project: str = field(default="", repr=False)
 
     @property
     def flat(self) -> bool:

@@ -76,6 +76,20 @@ def test_layers_and_deep_zoom(photos: Path, tmp_path: Path) -> None:
     assert "layers are written as TIFF" in said
 
 
+def test_a_template_places_other_photos(photos: Path, tmp_path: Path) -> None:
+    plan = tmp_path / "plan"
+    assert call("stitch", photos, "-o", tmp_path / "a.png", "--save", plan, "-q")[0] == 0
+    status, _ = call("stitch", "--template", plan, photos, "-o", tmp_path / "b.png", "-q")
+    assert status == 0
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    status, said = call("stitch", "--template", plan, "-o", tmp_path / "c.png")
+    assert status == 2
+    status, said = call("stitch", photos, "-o", tmp_path / "c.png", "--save", tmp_path / "plan.pto")
+    assert status == 1
+    assert "outside the project's folder" in said
+    assert "match" not in said  # nothing was computed for it
+
+
 def test_run_and_set(photos: Path, tmp_path: Path) -> None:
     chain = tmp_path / "p.toml"
     chain.write_text(stitching().to_toml())

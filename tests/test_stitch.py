@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import cv2
@@ -17,7 +18,10 @@ from composer.align.lens import pixel_to_plane, rays
 from composer.align.projection import photo_map
 from composer.errors import NothingToStitch, OptionError, OutputError, PhotoError
 from composer.media import decode as decoding
-from composer.records import Camera, Event, Photo
+from composer.media.gpano import sphere_fields
+from composer.media.header import read_photo
+from composer.media.metadata import read_metadata
+from composer.records import Camera, Event, Photo, to_encoded, to_linear
 from composer.samples import View, circle, gallery, motorcycle, photograph, room, rotation
 from tests.scenes import misplacement, world_on_canvas
 
@@ -266,6 +270,65 @@ def test_saved_compositions_render_again_to_the_same_bytes(tmp_path: Path) -> No
     assert again.panoramas[0].photos == first.panoramas[0].photos
     small = composer.stitch(load=tmp_path / "plan", width=300, device="cpu").panoramas[0]
     assert small.image.shape[1] == 300
+
+
+def test_a_hugin_project_is_completed_and_rendered(tmp_path: Path) -> None:
+    for k, pixels in enumerate(room()):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    saved = tmp_path / "a.pto"
+    first = composer.stitch(tmp_path, projection="sphere", save=saved, device="cpu").panoramas[0]
+    again = composer.stitch(load=saved, save=tmp_path / "b.pto", device="cpu").panoramas[0]
+    assert saved.read_bytes() == (tmp_path / "b.pto").read_bytes()
+    assert again.composition.low_bands is not None
+    assert again.composition.white == pytest.approx(first.composition.white, abs=0.02)
+    assert np.array_equal(again.valid, first.valid)
+    apart = np.abs(first.image.astype(int) - again.image)
+    assert np.mean(apart > 3) < 0.01
+    plain = re.sub(r" (Eev|V[bcd])[-.e0-9]+", r" \g<1>0", re.sub(r" E[rb][.0-9]+", " Er1", saved.read_text()))
+    saved.write_text(plain)
+    solved = composer.stitch(load=saved, device="cpu").panoramas[0].composition
+    for was, now in zip(first.composition.layers, solved.layers, strict=True):
+        assert now.gain == pytest.approx(was.gain, rel=0.03)
+    saved.write_text(re.sub(r" y[-.e0-9]+", " y150", plain))
+    with pytest.raises(NothingToStitch, match="shows none of its photos"):
+        composer.stitch(load=saved, device="cpu")
+
+
+def test_a_plan_takes_other_photos_of_the_same_rig(tmp_path: Path) -> None:
+    """A bracket two stops darker, where the photos that the plan was made from are gone."""
+    for k, pixels in enumerate(room()):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    first = composer.stitch(tmp_path, save=tmp_path / "plan", device="cpu").panoramas[0]
+    dark = [np.round(255 * to_encoded(to_linear(p / 255) / 4)).astype(np.uint8) for p in room()]
+    for k in range(3):
+        (tmp_path / f"{k}.png").unlink()
+    found = composer.stitch(dark, template=tmp_path / "plan", device="cpu").panoramas[0]
+    assert found.photos == ("photo 1", "photo 2", "photo 3")
+    assert np.array_equal(found.composition.seams, first.composition.seams)
+    assert found.composition.low_bands is not None
+    assert np.array_equal(found.valid, first.valid)
+    darker = 255 * to_encoded(to_linear(first.image / 255) / 4)
+    assert np.abs(darker - found.image)[first.valid].mean() < 2
+    hard = composer.stitch(dark, template=tmp_path / "plan", blend="none", width=200).panoramas[0]
+    assert hard.composition.low_bands is None
+    assert hard.image.shape[1] == 200
+    with pytest.raises(OptionError, match="places 3 photos and 2"):
+        composer.stitch(dark[:2], template=tmp_path / "plan", device="cpu")
+    with pytest.raises(OptionError, match="drop one"):
+        composer.stitch(dark, template=tmp_path / "plan", load=tmp_path / "plan")
+
+
+def test_spheres_say_what_part_they_are(tmp_path: Path) -> None:
+    for k, pixels in enumerate(room()[:2]):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    composer.stitch(tmp_path, projection="sphere", save=tmp_path / "plan", width=200, device="cpu")
+    for suffix in (".jpg", ".png", ".tif", ".webp"):
+        out = tmp_path / f"a{suffix}"
+        canvas = composer.stitch(load=tmp_path / "plan", output=out, device="cpu").panoramas[0].composition
+        xmp = read_metadata(read_photo(out)).xmp
+        assert xmp is not None
+        for name, value in sphere_fields(canvas).items():
+            assert f'GPano:{name}="{value}"'.encode() in xmp
 
 
 def test_a_smaller_rendering_is_the_large_one_reduced(tmp_path: Path) -> None:

@@ -1,4 +1,7 @@
-"""Compositions saved to a file and loaded again: a ZIP of JSON and arrays, photos by path and hash."""
+"""Compositions saved to a file and loaded again: a ZIP of JSON and arrays, photos by path and hash.
+
+A name that ends in .pto stands for a Hugin project.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +20,16 @@ from numpy.typing import NDArray
 from composer.errors import ComposerError, PhotoError
 from composer.media.encode import replacing
 from composer.media.opening import DAMAGE, reason
+from composer.media.pto import load_project, name_in_project, save_project
 from composer.records import Camera, Composition, Layer, Link, Patch, Photo, Plan, Rect, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["load_plan", "save_plan"]
+__all__ = ["check_saving", "load_plan", "save_plan"]
 
 FORMAT = "composer-compositions"
 VERSION = 2
+PROJECT = ".pto"
 _PHOTO_FIELDS = (
     "name",
     "width",
@@ -41,8 +47,27 @@ _PHOTO_FIELDS = (
 )
 
 
-def save_plan(path: Path, plan: Plan) -> None:
+def check_saving(path: Path, photos: Iterable[Photo]) -> None:
+    """Refuse, before any work, photos that `save_plan` would refuse.
+
+    Raises
+    ------
+    ComposerError
+    """
+    for photo in photos:
+        if path.suffix.lower() == PROJECT:
+            name_in_project(photo, path)
+        elif photo.path is None:
+            raise ComposerError(f"{photo.name} was given as an array; save compositions of files only")
+
+
+def save_plan(path: Path, plan: Plan) -> tuple[str, ...]:
     """Save compositions; paths of photos are stored relative to the file.
+
+    Returns
+    -------
+    tuple of str
+        What the file does not hold.
 
     Raises
     ------
@@ -51,6 +76,8 @@ def save_plan(path: Path, plan: Plan) -> None:
     ComposerError
         A photo was handed in as an array: it has no path to find it by.
     """
+    if path.suffix.lower() == PROJECT:
+        return save_project(path, plan)
     arrays: dict[str, Array] = {}
     compositions = [_composition(c, k, path, arrays) for k, c in enumerate(plan.compositions)]
     unused = [{"photo": u.photo, "reason": u.reason} for u in plan.unused]
@@ -61,10 +88,13 @@ def save_plan(path: Path, plan: Plan) -> None:
             buffer = io.BytesIO()
             np.save(buffer, array, allow_pickle=False)
             archive.writestr(name, buffer.getvalue())
+    return ()
 
 
-def load_plan(path: Path) -> Plan:
-    """Load saved compositions; every photo must still be where it was, unchanged.
+def load_plan(path: Path, max_memory: int = 2 << 30, unchanged: bool = True) -> Plan:
+    """Load saved compositions; every photo must still be where it was, `unchanged` unless told otherwise.
+
+    Of a Hugin project, photos that need more than `max_memory` bytes decoded are refused.
 
     Raises
     ------
@@ -73,6 +103,8 @@ def load_plan(path: Path) -> Plan:
     PhotoError
         A photo is missing or has changed.
     """
+    if path.suffix.lower() == PROJECT:
+        return Plan((load_project(path, max_memory),))
     try:
         with zipfile.ZipFile(path) as archive:
             about = json.loads(archive.read("compositions.json"))
@@ -85,7 +117,10 @@ def load_plan(path: Path) -> Plan:
                 for n in archive.namelist()
                 if n.endswith(".npy")
             }
-            compositions = tuple(_loaded(c, k, path, arrays) for k, c in enumerate(about["compositions"]))
+            compositions = tuple(
+                _loaded(c, k, path if unchanged else None, arrays)
+                for k, c in enumerate(about["compositions"])
+            )
             unused = tuple(Unused(**u) for u in about["unused"])
     except FileNotFoundError:
         raise ComposerError(f"{path}: no such file; check the name") from None
@@ -125,13 +160,14 @@ def _composition(c: Composition, number: int, path: Path, arrays: dict[str, Arra
         "origin": list(c.origin), "closed": c.closed, "white": c.white, "seam_step": c.seam_step,
         "low_bands_step": c.low_bands_step, "rms_px": c.rms_px, "patches": patches,
         "layers": [_layer(la, path) for la in c.layers], "links": [vars(li) for li in c.links],
+        "project": c.project,
     }  # fmt: skip
 
 
 def _layer(layer: Layer, path: Path) -> dict[str, Any]:
     photo = layer.photo
-    if photo.path is None:
-        raise ComposerError(f"{photo.name} was given as an array; save compositions of files only")
+    check_saving(path, [photo])
+    assert photo.path is not None
     return {
         "photo": {
             **{n: getattr(photo, n) for n in _PHOTO_FIELDS},
@@ -142,7 +178,7 @@ def _layer(layer: Layer, path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _loaded(c: dict[str, Any], number: int, path: Path, arrays: dict[str, Array]) -> Composition:
+def _loaded(c: dict[str, Any], number: int, path: Path | None, arrays: dict[str, Array]) -> Composition:
     patches = tuple(
         Patch(
             Rect(*p["rect"]),
@@ -159,11 +195,11 @@ def _loaded(c: dict[str, Any], number: int, path: Path, arrays: dict[str, Array]
         c["projection"], c["width"], c["height"], c["scale"], tuple(c["origin"]), c["closed"], c["white"],
         c["seam_step"], arrays.get(f"{number}/seams.npy"),
         c["low_bands_step"], arrays.get(f"{number}/low_bands.npy"), patches, c["rms_px"],
-        tuple(Link(**li) for li in c["links"]),
+        tuple(Link(**li) for li in c["links"]), c.get("project", ""),
     )  # fmt: skip
 
 
-def _loaded_layer(la: dict[str, Any], path: Path, mesh: Array | None) -> Layer:
+def _loaded_layer(la: dict[str, Any], path: Path | None, mesh: Array | None) -> Layer:
     c = la["camera"]
     camera = Camera(
         np.array(c["rotation"]), c["focal_px"], tuple(c["distortion"]), tuple(c["offset"]), c["optics"],
@@ -173,7 +209,12 @@ def _loaded_layer(la: dict[str, Any], path: Path, mesh: Array | None) -> Layer:
     return Layer(photo, camera, tuple(la["gain"]), tuple(la["vignetting"]), Rect(*la["rect"]), mesh)
 
 
-def _loaded_photo(p: dict[str, Any], path: Path) -> Photo:
+def _loaded_photo(p: dict[str, Any], path: Path | None) -> Photo:
+    """Return a photo of the file at `path`, None where it need not be there."""
+    known = {n: p[n] for n in _PHOTO_FIELDS}
+    known["distortion"] = tuple(known["distortion"])
+    if path is None:
+        return Photo(path=None, **known)
     where = (path.resolve().parent / p["path"]).resolve()
     try:
         with where.open("rb") as file:
@@ -182,6 +223,4 @@ def _loaded_photo(p: dict[str, Any], path: Path) -> Photo:
         raise PhotoError(f"{where}: the photo that {path} was made from is gone; put it back") from None
     if digest != p["sha256"]:
         raise PhotoError(f"{where}: has changed since {path} was saved; stitch again")
-    known = {n: p[n] for n in _PHOTO_FIELDS}
-    known["distortion"] = tuple(known["distortion"])
     return Photo(path=where, **known)

@@ -105,7 +105,8 @@ def white_level(tiles: list[Tile], gains: Array) -> float:
         seen = tile.image[tile.valid]
         corrected = [exposed(seen[:, c], float(gain[c])) for c in range(seen.shape[1])]
         brightest.append(np.max(corrected, axis=0))
-    return float(np.clip(np.percentile(np.concatenate(brightest), 99.7), 1, 2))
+    every = np.concatenate(brightest)
+    return float(np.clip(np.percentile(every, 99.7), 1, 2)) if len(every) else 1.0
 
 
 def _channel(c: int) -> Any:

@@ -78,13 +78,13 @@ def fit_canvas(layers: tuple[Layer, ...], projection: Projection, view: View | N
     if closed:
         width = ALIGN * max(1, round(2 * math.pi * scale / ALIGN))
         scale = width / (2 * math.pi)
-        low[0], high[0] = -math.pi, math.pi
-        origin_x = -width / 2 + 0.5
+        left, top = -width // 2, math.floor(low[1] * scale)
     else:
-        width = max(1, math.ceil((high[0] - low[0]) * scale))
-        origin_x = float(low[0]) * scale + 0.5
-    height = max(1, math.ceil((high[1] - low[1]) * scale))
-    origin = (origin_x, float(low[1]) * scale + 0.5)
+        # whole pixels from the middle of the view, as Hugin and GPano count
+        left, top = math.floor(low[0] * scale), math.floor(low[1] * scale)
+        width = max(1, math.ceil(high[0] * scale) - left)
+    height = max(1, math.ceil(high[1] * scale) - top)
+    origin = (left + 0.5, top + 0.5)
     return placed(Composition(layers, projection, width, height, scale, origin, closed=closed))
 
 

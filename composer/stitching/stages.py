@@ -331,7 +331,7 @@ class LayOut:
 
 @dataclass(frozen=True)
 class CompensateExposure:
-    """Solve for each photo's gain and the lens's vignetting over the overlaps.
+    """Solve for each photo's gain and the lens's vignetting over the overlaps, where they are not known.
 
     Options: `anchor`, the name or stem of the photo that keeps its exposure and white balance; the
     others are brought to it. Without one the median exposure is kept.
@@ -342,34 +342,45 @@ class CompensateExposure:
     anchor: str = ""
 
     def __call__(self, plan: Plan, context: Context) -> Plan:
-        if self.anchor and not any(self._anchor(c) is not None for c in plan.compositions):
+        if self.anchor and not any(self._anchor(c.layers) is not None for c in plan.compositions):
             raise OptionError(f"anchor {self.anchor}: no such photo in a panorama; give one by its file name")
         return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
 
     def _solve(self, composition: Composition, context: Context) -> Composition:
         small = reduced(composition, 2 * seam_step(composition))
         tiles = warp_all(small, context, "exposure", correct=False)
+        known = not self.anchor and _known(composition)
+        layers = composition.layers if known else self._evened(small, composition.layers, tiles)
+        gains = np.array([la.gain for la in layers])
+        white = white_level(tiles, gains) if _integers(composition) else 1.0
+        return replace(composition, layers=layers, white=white)
+
+    def _evened(self, small: Composition, layers: tuple[Layer, ...], tiles: list[Tile]) -> tuple[Layer, ...]:
         overlaps = []
         for i in range(len(tiles)):
             for j in range(i + 1, len(tiles)):
                 found = _overlap(small, tiles, i, j)
                 if found is not None:
                     overlaps.append(found)
-        gains, fall_off = solve_exposure(overlaps, len(tiles), self._anchor(composition))
-        layers = tuple(
+        gains, fall_off = solve_exposure(overlaps, len(tiles), self._anchor(layers))
+        return tuple(
             replace(la, gain=(float(g[0]), float(g[1]), float(g[2])), vignetting=fall_off)
-            for la, g in zip(composition.layers, gains, strict=True)
+            for la, g in zip(layers, gains, strict=True)
         )
-        white = white_level(tiles, gains) if _integers(composition) else 1.0
-        return replace(composition, layers=layers, white=white)
 
-    def _anchor(self, composition: Composition) -> int | None:
+    def _anchor(self, layers: tuple[Layer, ...]) -> int | None:
         """Return the index of the layer whose photo is the anchor."""
-        for k, layer in enumerate(composition.layers):
+        for k, layer in enumerate(layers):
             names = {layer.photo.name, Path(layer.photo.name).name, Path(layer.photo.name).stem}
             if self.anchor and self.anchor in names:
                 return k
         return None
+
+
+def _known(composition: Composition) -> bool:
+    """Tell whether the exposure is settled already, as by a Hugin project."""
+    gains = {la.gain for la in composition.layers}
+    return len(gains) > 1 or any(any(la.vignetting) for la in composition.layers)
 
 
 def _integers(composition: Composition) -> bool:

@@ -39,6 +39,7 @@ def plan(tmp_path):
         (-1e3 / 7, 0.1), closed=True, white=3.7 / 3, seam_step=2.5, low_bands_step=16 / 3,
         seams=rng.integers(0, 2, (128, 256)).astype(np.int16), rms_px=0.1 + 0.2, patches=(patch, patch),
         low_bands=rng.random((20, 40, 3), np.float32), links=(Link(0, 1, 25, 1 / 3),),
+        project="# ä \udce4\r\np w1\n",
     )  # fmt: skip
     named = [f.name for f in fields(Composition) if f.default is not MISSING]
     assert not [n for n in named if getattr(first, n) is getattr(Composition, n, None)]  # nothing is left out

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from composer.align.warp import exposed
-from composer.records import to_encoded, to_linear
-from composer.stitching.exposure import Overlap, solve_exposure
+from composer.records import Rect, Tile, to_encoded, to_linear
+from composer.stitching.exposure import Overlap, solve_exposure, white_level
 
 GAINS = np.array([0.8, 1.0, 1.3, 0.95])
 FALL_OFF = np.array([-0.3, -0.1, 0.0])
@@ -70,3 +70,12 @@ def test_highlights_are_bent_below_white() -> None:
     assert (np.diff(bent) > 0).all()
     low = exposed(codes, 2.0) < 0.7
     assert np.array_equal(bent[low], exposed(codes, 2.0)[low])
+
+
+def test_white_is_what_nearly_all_pixels_stay_below() -> None:
+    bright = Tile(Rect(0, 0, 20, 20), np.full((20, 20, 3), 0.9, np.float32), np.ones((20, 20), bool))
+    unseen = Tile(Rect(0, 0, 0, 0), np.zeros((0, 0, 3), np.float32), np.zeros((0, 0), bool))
+    brighter = float(exposed(np.float32([0.9]), 1.5)[0])
+    assert white_level([bright, unseen], np.full((2, 3), 1.5)) == pytest.approx(brighter)
+    assert white_level([bright], np.full((1, 3), 0.5)) == 1
+    assert white_level([unseen], np.full((1, 3), 1.5)) == 1

@@ -1,0 +1,88 @@
+"""From a plan to files: their names, what fits, and writing them."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from composer.errors import OutputError
+from composer.layers import layer_pages
+from composer.media.encode import STREAMED, check_output, replacing, write_bands
+from composer.media.gpano import with_sphere
+from composer.media.metadata import Metadata, carried, read_metadata
+from composer.media.tiff_write import write_pages
+from composer.pipeline import Pipeline
+from composer.planning import PHOTO_SHARE
+from composer.records import Composition, Context, Event, Plan
+from composer.render import canvas_channels, output_dtype, render, render_bands
+from composer.results import Panorama
+from composer.stitching.crop import has_holes
+
+__all__ = ["check_canvases", "output_names", "rendered", "write_layers"]
+
+
+def output_names(target: Path | None, plan: Plan) -> list[Path | None]:
+    """Name the panoramas OUT, OUT-2, OUT-3, and check that no photo is overwritten and all fit."""
+    names: list[Path | None] = []
+    inputs = {la.photo.path.resolve() for c in plan.compositions for la in c.layers if la.photo.path}
+    for k, composition in enumerate(plan.compositions, 1):
+        if target is None:
+            names.append(None)
+            continue
+        name = target if k == 1 else target.with_stem(f"{target.stem}-{k}")
+        if name.resolve() in inputs:
+            raise OutputError(f"{name}: is one of the photos; choose another name for the panorama")
+        check_output(name, composition.width, composition.height)
+        names.append(name)
+    return names
+
+
+def check_canvases(plan: Plan, outputs: list[Path | None], memory: int) -> None:
+    """Refuse canvases that would have to be held in memory and do not fit beside the photos."""
+    for composition, output in zip(plan.compositions, outputs, strict=True):
+        if output is not None and check_output(output) in STREAMED:
+            continue
+        planes = canvas_channels(composition) * np.dtype(output_dtype(composition)).itemsize + 1
+        need = composition.width * composition.height * planes
+        if need > memory - memory // PHOTO_SHARE:
+            raise OutputError(
+                f"{output or 'result'}: {composition.width} x {composition.height} pixels need "
+                f"{need >> 20} MB at once, more than --max-memory leaves; write .tif, .png or .dzi, or make "
+                "it smaller with --width"
+            )
+
+
+def write_layers(plan: Plan, names: list[Path | None], context: Context) -> None:
+    """Write the warped photos and seam masks of each panorama."""
+    started = time.perf_counter()
+    for composition, name in zip(plan.compositions, names, strict=True):
+        assert name is not None
+        with replacing(name) as file:
+            size = composition.width, composition.height
+            write_pages(file, layer_pages(composition, context), size, _metadata(composition, context).icc)
+    context.observe(Event("layers", 1.0, time.perf_counter() - started))
+
+
+def _metadata(composition: Composition, context: Context) -> Metadata:
+    """Return what the result keeps of the first photo's metadata."""
+    first = composition.layers[0].photo
+    metadata = carried(read_metadata(first), composition.width, composition.height)
+    if context.photos.profile is not None:
+        metadata = replace(metadata, icc=context.photos.profile)
+    return replace(metadata, xmp=with_sphere(metadata.xmp, composition))
+
+
+def rendered(composition: Composition, output: Path | None, pipeline: Pipeline, context: Context) -> Panorama:
+    """Render one panorama to memory or to its file."""
+    if output is None:
+        image, valid = render(composition, pipeline.blend, context, pipeline.tile_stages)
+        return Panorama(composition, None, image, valid)
+    bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
+    shape = (composition.height, composition.width, canvas_channels(composition))
+    holes = check_output(output) in ("TIFF", "PNG") and has_holes(composition)
+    metadata = _metadata(composition, context)
+    notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
+    return Panorama(composition, output, notes=tuple(notes))
