@@ -181,14 +181,16 @@ def changed_variables(before: Layer | None, layer: Layer, shown_at: float) -> Va
     if before is None or not np.array_equal(before.camera.rotation, layer.camera.rotation):
         angles = _angles((_to_stored(layer.photo) @ layer.camera.rotation).T)
         values |= {n: _text(math.degrees(a)) for n, a in zip("ypr", angles, strict=True)}
-    if before is None or before.gain != layer.gain:
-        red, green, blue = layer.gain
-        steps = {"Eev": shown_at + math.log2(green), "Er": green / red, "Eb": green / blue}
-        values |= {n: _text(x) for n, x in {**SRGB_CURVE, **steps}.items()}
-    if before is None or before.vignetting != layer.vignetting:
-        terms = np.linalg.lstsq(_RADII, np.expm1(_RADII @ layer.vignetting))[0]
-        values |= {n: _text(x) for n, x in zip(("Va", "Vb", "Vc", "Vd", "Vm"), (1, *terms, 5), strict=True)}
+    if before is None or (before.gain, before.vignetting) != (layer.gain, layer.vignetting):
+        values |= {n: _text(x) for n, x in {**SRGB_CURVE, **_exposure_variables(layer, shown_at)}.items()}
     return values
+
+
+def _exposure_variables(layer: Layer, shown_at: float) -> dict[str, float]:
+    red, green, blue = layer.gain
+    b, c, d = np.linalg.lstsq(_RADII, np.expm1(_RADII @ layer.vignetting))[0]
+    steps = {"Eev": shown_at + math.log2(green), "Er": green / red, "Eb": green / blue}
+    return {**steps, "Va": 1, "Vb": b, "Vc": c, "Vd": d, "Vm": 5}
 
 
 def lens_of(layer: Layer) -> tuple[Any, ...]:

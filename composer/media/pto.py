@@ -111,11 +111,11 @@ def project_text(composition: Composition, path: Path) -> str:
     _keep_linked(project, changes)
     canvas = canvas_variables(composition)
     same = not fresh and canvas == canvas_variables(canvas_of(project, (), ""))
-    places_of_lines = iter(range(len(project.photos)))
+    order = iter(range(len(project.photos)))
     lines = list(project.lines)
     for k, line in enumerate(lines):
         if kind(line) == "i":
-            lines[k] = replaced(line, changes.get(next(places_of_lines), {}))
+            lines[k] = replaced(line, changes.get(next(order), {}))
         elif kind(line) == "p" and not same:
             lines[k] = replaced(line, canvas)
     return "".join(lines)
