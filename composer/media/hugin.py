@@ -19,7 +19,7 @@ from composer.records import Camera, Composition, Layer, Optics, Photo, Projecti
 
 Array = NDArray[Any]
 
-__all__ = ["LENS", "canvas_of", "canvas_variables", "changed_variables", "layer_of", "lens_of"]
+__all__ = ["LENS", "PROJECTIONS", "canvas_of", "canvas_variables", "changed_variables", "layer_of", "lens_of"]
 
 LENS = ("v", "a", "b", "c", "d", "e")  # what photos of one lens share by links
 PROJECTIONS: dict[int, Projection] = {

@@ -12,7 +12,15 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from composer.errors import ComposerError
 from composer.media.encode import replacing
 from composer.media.header import read_photo
-from composer.media.hugin import LENS, canvas_of, canvas_variables, changed_variables, layer_of, lens_of
+from composer.media.hugin import (
+    LENS,
+    PROJECTIONS,
+    canvas_of,
+    canvas_variables,
+    changed_variables,
+    layer_of,
+    lens_of,
+)
 from composer.media.project import Project, Variables, kind, parsed, replaced
 from composer.records import Composition, Layer, Photo, Plan
 
@@ -60,7 +68,7 @@ def save_project(path: Path, plan: Plan) -> tuple[str, ...]:
     Raises
     ------
     ComposerError
-        A flat scan, a photo outside the project's folder, or one given as an array.
+        A flat mosaic, a photo outside the project's folder, or one given as an array.
     OutputError
         A file cannot be written.
     """
@@ -89,8 +97,10 @@ def project_text(composition: Composition, path: Path) -> str:
     ------
     ComposerError
     """
-    if composition.projection == "affine":
-        raise ComposerError(f"{path}: flat scans have no place in a Hugin project; save under another suffix")
+    if composition.projection not in PROJECTIONS.values():
+        raise ComposerError(
+            f"{path}: a Hugin project has no projection {composition.projection}; save under another suffix"
+        )
     layers = composition.layers
     names = [name_in_project(la.photo, path) for la in layers]
     project = parsed(composition.project or _blank(len(layers)), str(path))

@@ -309,7 +309,7 @@ def test_what_a_project_cannot_hold_is_said(tmp_path: Path) -> None:
     notes = save_plan(tmp_path / "a.pto", Plan((replace(canvas(layer), patches=(pasted,)),)))
     assert len(notes) == 2
     assert "local alignment" in notes[0]
-    with pytest.raises(ComposerError, match="flat scans"):
+    with pytest.raises(ComposerError, match="projection affine"):
         save_plan(tmp_path / "b.pto", Plan((canvas(layer, "affine"),)))
     array = photo_from_array(picture(), "photo 1")
     with pytest.raises(ComposerError, match="as an array"):
