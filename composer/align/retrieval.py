@@ -7,6 +7,7 @@ only, so the cost is N log N in the number of photos; its nearest ones vote for 
 
 from __future__ import annotations
 
+import math
 from itertools import combinations
 from typing import Any
 
@@ -22,13 +23,15 @@ Array = NDArray[Any]
 __all__ = ["bridging_pairs", "closing_pairs", "count_votes", "forest_votes", "likely_pairs"]
 
 FEW = 32  # photographs that are still compared two by two
+NOISY = 3  # partners more that a photograph proposes on a forest's votes
 CLOSING_SHARE = 0.08  # of a photograph: less overlap is not worth a match
 TREES = 6
-LEAF = 40  # features in a leaf, about
+LEAF = 40  # features in a leaf at most
+BATCH = 500  # leaves compared at once
 WIDEST = 5  # a split falls on one of so many widest dimensions
 NEAREST = 4  # photos that a feature votes for at most
 STRANGE = 0.2  # 1 - cosine of two features beyond which they say nothing
-SPREAD_SAMPLE = 256  # features by which the widest dimensions are told
+SPREAD_SAMPLE = 32  # features by which the widest dimensions are told
 
 
 def count_votes(features: list[Features], sample: int = 300, seed: int = 0) -> Array:
@@ -54,6 +57,7 @@ def likely_pairs(votes: Array, keep: int) -> list[tuple[int, int]]:
 
     Up to eight photographs give all pairs. Beyond that each proposes the `keep` partners with most
     votes; chance gives every pair some, so every pair with twice the usual number is proposed too.
+    A forest's votes are noisier: each photograph then proposes a few partners more instead.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def likely_pairs(votes: Array, keep: int) -> list[tuple[int, int]]:
     n = len(votes)
     if n <= 8:
         return list(combinations(range(n), 2))
-    chosen = _preferred(votes, keep)
+    chosen = _preferred(votes, keep if n <= FEW else keep + NOISY)
     if n <= FEW:
         usual = float(np.median(votes[np.triu_indices(n, 1)]))
         chosen |= {(int(i), int(j)) for i, j in np.argwhere(np.triu(votes, 1) > 2 * usual)}
@@ -127,12 +131,16 @@ def forest_votes(descriptors: list[Array], seed: int = 0) -> Array:
     every = np.concatenate(descriptors)
     of = np.repeat(np.arange(n), [len(d) for d in descriptors])
     random = np.random.default_rng(seed)
+    every, of = np.concatenate([every, np.zeros_like(every[:1])]), np.r_[of, -1]  # the last stands for none
     mates = np.full((len(every), NEAREST * TREES), -1)
     likeness = np.full(mates.shape, -1.0, np.float32)
     for t in range(TREES):
         columns = slice(t * NEAREST, (t + 1) * NEAREST)
-        for leaf in _leaves(every, random):
-            mates[leaf, columns], likeness[leaf, columns] = _nearest(every[leaf], of[leaf])
+        leaves = _leaves(every, random)
+        for at in range(0, len(leaves), BATCH):
+            batch = leaves[at : at + BATCH]
+            mates[batch, columns], likeness[batch, columns] = _nearest(every[batch], of[batch])
+    mates, likeness, of = mates[:-1], likeness[:-1], of[:-1]
     order = np.argsort(-likeness, axis=1, kind="stable")
     mates, likeness = (np.take_along_axis(a, order, 1) for a in (mates, likeness))
     votes = np.zeros((n, n), np.float32)
@@ -140,34 +148,46 @@ def forest_votes(descriptors: list[Array], seed: int = 0) -> Array:
     return votes + votes.T
 
 
-def _leaves(points: Array, random: np.random.Generator) -> list[Array]:
-    """Split points at the median of a wide dimension, again and again; return the leaves' indices."""
-    stack, leaves = [np.arange(len(points))], []
-    while stack:
-        here = stack.pop()
-        if len(here) <= LEAF:
-            leaves.append(here)
-            continue
-        sample = points[here[:: max(1, len(here) // SPREAD_SAMPLE)]]
-        widest = np.argsort(-sample.var(0), kind="stable")[:WIDEST]
-        values = points[here, widest[random.integers(WIDEST)]]
-        order = np.argsort(values, kind="stable")
-        half = len(here) // 2
-        stack += [here[order[:half]], here[order[half:]]]
-    return leaves
+def _leaves(points: Array, random: np.random.Generator) -> Array:
+    """Split points, all but the last, at the median of a wide dimension, again and again.
+
+    Returns
+    -------
+    (leaves, size) int
+        The points in each leaf; -1 fills up.
+    """
+    count = len(points) - 1
+    depth = max(0, math.ceil(math.log2(max(1, count) / LEAF)))
+    nodes = np.full((1, max(NEAREST, math.ceil(count / 2**depth)) << depth), -1)
+    nodes[0, :count] = np.arange(count)
+    for _ in range(depth):
+        sample = nodes[:, :: max(1, nodes.shape[1] // SPREAD_SAMPLE)]
+        widest = np.argsort(-points[sample].var(1), axis=1, kind="stable")[:, :WIDEST]
+        chosen = widest[np.arange(len(nodes)), random.integers(widest.shape[1], size=len(nodes))]
+        order = np.argsort(points[nodes, chosen[:, None]], axis=1, kind="stable")
+        nodes = np.take_along_axis(nodes, order, 1).reshape(2 * len(nodes), -1)
+    return nodes
 
 
 def _nearest(points: Array, of: Array) -> tuple[Array, Array]:
-    """Return each point's most similar ones of other photos: which photos (N, k), and how similar."""
-    alike = points @ points.T
-    alike[of[:, None] == of[None, :]] = -1
-    found = np.argsort(-alike, axis=1, kind="stable")[:, :NEAREST]
-    photos = np.where(np.take_along_axis(alike, found, 1) > 0, of[found], -1)
-    pad = ((0, 0), (0, NEAREST - photos.shape[1]))
-    return (
-        np.pad(photos, pad, constant_values=-1),
-        np.pad(np.take_along_axis(alike, found, 1), pad, constant_values=-1),
-    )
+    """Return each point's most similar ones of other photos in its leaf.
+
+    Parameters
+    ----------
+    points : (leaves, size, D)
+    of : (leaves, size)
+        Their photos.
+
+    Returns
+    -------
+    photos, likeness : (leaves, size, NEAREST); photo -1 where there is none.
+    """
+    alike = points @ points.transpose(0, 2, 1)
+    alike[of[:, :, None] == of[:, None, :]] = -1
+    found = np.argsort(-alike, axis=2, kind="stable")[:, :, :NEAREST]
+    nearest = np.take_along_axis(alike, found, 2)
+    photos = np.take_along_axis(of[:, None, :], found, 2)
+    return np.where(nearest > 0, photos, -1), nearest
 
 
 def _cast(votes: Array, of: Array, mates: Array, likeness: Array) -> None:
