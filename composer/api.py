@@ -30,6 +30,7 @@ from composer.media.encode import check_folder, check_output, write_bands
 from composer.media.header import photo_from_array, read_photo
 from composer.media.inputs import expand
 from composer.media.lens import LENSES, with_lens
+from composer.media.mask_files import with_masks
 from composer.media.metadata import Metadata, carried, read_metadata
 from composer.pipeline import Pipeline, stitching
 from composer.records import Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
@@ -132,6 +133,9 @@ def stitch(
     lens: str = "rectilinear",
     lens_fov: float = 0.0,
     anchor: str = "",
+    include: str | Path | None = None,
+    exclude: str | Path | None = None,
+    ghosts: str = "keep",
     blend: str = "multiband",
     load: str | Path | None = None,
     save: str | Path | None = None,
@@ -173,6 +177,11 @@ def stitch(
         Degrees that a photo's longer side (or the circle) shows; 0 where EXIF says or matches can tell.
     anchor : str
         Name or stem of the photo that keeps its exposure and white balance; "" keeps the median exposure.
+    include, exclude : path or None
+        Folders of masks, each named by its photo's stem and of its shape; white must be kept, or must
+        not be used. What is excluded everywhere stays empty.
+    ghosts : "keep" or "remove"
+        Whether things that moved are shown whole, or left out where other photos show what is behind.
     blend : "multiband", "feather" or "none"
     load : path or None
         Render the compositions saved in this file; no photos are given then. Another projection, view or
@@ -236,6 +245,7 @@ def stitch(
             "match": {"points": str(points or "")},
             "level": {"points": str(points or "")},
             "exposure": {"anchor": anchor},
+            "seams": {"ghosts": ghosts},
         }  # fmt: skip
         pipeline = stitching(blend, options)
     pipeline = pipeline.with_options(settings or {})
@@ -250,6 +260,10 @@ def stitch(
     )
     with _one_thread_each():
         if load is not None:
+            if include or exclude:
+                raise OptionError(
+                    "masks shape the plan, and a loaded one has its own; stitch again with them"
+                )
             plan = load_plan(Path(load))
             lay_out = next(s for s in pipeline.stages if isinstance(s, LayOut))
             if replace(lay_out, width=0) != LayOut():
@@ -262,6 +276,7 @@ def stitch(
             found = _photos(photos, memory)
             if lens != "rectilinear" or lens_fov:
                 found = replace(found, items=tuple(with_lens(p, lens, lens_fov) for p in found.items))
+            found = with_masks(found, include, exclude)
             if len(found.items) < 2:
                 raise NothingToStitch(_too_few(found), found.unused)
             context = replace(context, photos=PhotoStore.for_photos(found.items, memory))

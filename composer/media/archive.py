@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -39,6 +40,7 @@ _PHOTO_FIELDS = (
     "distortion",
     "circle_px",
 )
+_MASKS = "include", "exclude"
 
 
 def save_plan(path: Path, plan: Plan) -> None:
@@ -100,6 +102,11 @@ def load_plan(path: Path) -> Plan:
     return Plan(compositions, unused)
 
 
+def _text(mask: bytes | None) -> str:
+    """Return a mask's PNG bytes as text, for JSON; "" for none."""
+    return base64.b64encode(mask or b"").decode()
+
+
 def _plain(value: Any) -> Any:
     """Return a NumPy number as Python's, for JSON."""
     if isinstance(value, np.generic):
@@ -135,6 +142,7 @@ def _layer(layer: Layer, path: Path) -> dict[str, Any]:
     return {
         "photo": {
             **{n: getattr(photo, n) for n in _PHOTO_FIELDS},
+            **{n: _text(getattr(photo, n)) for n in _MASKS},
             "path": os.path.relpath(photo.path.resolve(), path.resolve().parent),
         },
         "camera": {**vars(layer.camera), "rotation": layer.camera.rotation.tolist()},
@@ -184,4 +192,5 @@ def _loaded_photo(p: dict[str, Any], path: Path) -> Photo:
         raise PhotoError(f"{where}: has changed since {path} was saved; stitch again")
     known = {n: p[n] for n in _PHOTO_FIELDS}
     known["distortion"] = tuple(known["distortion"])
+    known |= {n: base64.b64decode(p[n]) for n in _MASKS if p.get(n)}
     return Photo(path=where, **known)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from composer.backend import to_device
 from composer.errors import OutputError, PhotoError
+from composer.media.masks import without_excluded
 from composer.media.metadata import icc_profile
 from composer.media.opening import DAMAGE, is_tiff, opened, reason
 from composer.media.png import read_chunks
@@ -160,7 +161,7 @@ class PhotoStore:
             if key not in self._kept:
                 whole = shrink == 1
                 found = decode(photo, self.profile) if whole else _shrunk(self.pixels(photo), shrink)
-                self._kept[key] = self._keep(found)
+                self._kept[key] = self._keep(without_excluded(found, photo))
         return self._kept[key]
 
     def _uploaded(self, key: tuple[str, str, int, str], pixels: Array, device: str) -> Any:

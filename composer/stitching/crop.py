@@ -30,8 +30,8 @@ def coverage(composition: Composition) -> Array:
 
 
 def has_holes(composition: Composition) -> bool:
-    """Tell whether some of the canvas lies outside every photo, or a photo has alpha of its own."""
-    if any(la.photo.alpha for la in composition.layers):
+    """Tell whether some of the canvas lies outside every photo, or a photo has alpha or excluded parts."""
+    if any(la.photo.alpha or la.photo.exclude for la in composition.layers):
         return True
     return not coverage(reduced(composition, _step(composition))).all()
 

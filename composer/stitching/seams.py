@@ -8,7 +8,8 @@ cuts, Lombaert et al., ICCV 2005). Any shape of overlap will do, rings included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -20,7 +21,7 @@ from composer.records import Composition, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["find_seams"]
+__all__ = ["find_seams", "with_claims"]
 
 NOISE = 0.03  # differences below this are noise, not structure
 SHORT = 0.004  # what a cell's length of seam costs where the layers agree
@@ -29,7 +30,7 @@ BAND = 4
 CORE = 0.25
 
 
-def find_seams(composition: Composition, tiles: list[Tile]) -> Array:
+def find_seams(composition: Composition, tiles: Sequence[Tile]) -> Array:
     """Assign every cell of a (reduced) canvas to a layer.
 
     Parameters
@@ -54,6 +55,27 @@ def find_seams(composition: Composition, tiles: list[Tile]) -> Array:
             if overlap is not None:
                 _swap(labels, overlap, i, j, level, banded=level < LEVELS - 1)
     return _extend(labels)
+
+
+def with_claims(composition: Composition, tiles: Sequence[Tile], claims: Array) -> list[Tile]:
+    """Return tiles that are not valid where another has a claim and is valid itself.
+
+    Parameters
+    ----------
+    composition : Composition
+        The reduced composition that the tiles were warped for.
+    tiles : sequence of Tile
+    claims : (H, W) int16
+        Index of the layer that is to own each cell, -1 where the seams decide.
+    """
+    held = np.zeros(claims.shape, bool)
+    places = [(slice(t.rect.y0, t.rect.y1), _columns(t.rect, composition.width)) for t in tiles]
+    for k, (tile, place) in enumerate(zip(tiles, places, strict=True)):
+        held[place] |= tile.valid & (claims[place] == k)
+    return [
+        replace(tile, valid=tile.valid & (~held[place] | (claims[place] == k)))
+        for k, (tile, place) in enumerate(zip(tiles, places, strict=True))
+    ]
 
 
 @dataclass(frozen=True)
@@ -85,7 +107,7 @@ def _columns(rect: Rect, width: int) -> Array:
     return np.arange(rect.x0, rect.x1) % width
 
 
-def _nearest_centre(composition: Composition, tiles: list[Tile]) -> Array:
+def _nearest_centre(composition: Composition, tiles: Sequence[Tile]) -> Array:
     labels = np.full((composition.height, composition.width), -1, np.int16)
     best = np.full(labels.shape, -1.0, np.float32)
     for k, tile in enumerate(tiles):

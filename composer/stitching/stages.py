@@ -15,7 +15,7 @@ from composer.align.homography import Pair, find_homography
 from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
 from composer.align.projection import reduced
 from composer.align.rotation import find_fisheye_pair
-from composer.align.warp import seam_step, shared_rect, warp_all, window_of
+from composer.align.warp import seam_step, shared_rect, warp_all, warp_mask, window_of
 from composer.backend.parallel import over
 from composer.errors import NothingToStitch, OptionError, PhotoError
 from composer.media.decode import store_of
@@ -33,11 +33,12 @@ from composer.records import (
 from composer.stitching.cameras import connected_groups, level
 from composer.stitching.crop import largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
+from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
 from composer.stitching.layout import View, choose_projection, fit_canvas, rescaled, without_unseen
 from composer.stitching.points import constraints, read_points, with_control_points
 from composer.stitching.registration import Registered, register
 from composer.stitching.relayout import carried_over
-from composer.stitching.seams import find_seams
+from composer.stitching.seams import find_seams, with_claims
 
 Array = NDArray[Any]
 
@@ -362,10 +363,15 @@ def _overlap(small: Composition, tiles: list[Tile], i: int, j: int) -> Overlap |
 
 @dataclass(frozen=True)
 class FindSeams:
-    """Decide which photo owns each place of the canvas."""
+    """Decide which photo owns each place of the canvas.
+
+    Options: `ghosts`, what becomes of things that moved: "keep" shows each whole, in a photo that has all
+    of it; "remove" leaves it out where most photos, or of two the one without its outline, do not show it.
+    """
 
     takes: ClassVar[type] = Plan
     gives: ClassVar[type] = Plan
+    ghosts: Literal["keep", "remove"] = "keep"
 
     def __call__(self, plan: Plan, context: Context) -> Plan:
         return replace(plan, compositions=tuple(self._find(c, context) for c in plan.compositions))
@@ -374,4 +380,28 @@ class FindSeams:
         step = seam_step(composition)
         small = reduced(composition, step)
         tiles = warp_all(small, context, "seams")
-        return replace(composition, seam_step=step, seams=find_seams(small, tiles))
+        if any(la.photo.include for la in small.layers):
+            tiles = with_claims(small, tiles, _included(small, tiles))
+        regions = moving_regions(small, tiles)
+        if self.ghosts == "remove":
+            tiles = without_moving(small, tiles, regions)
+        seams = find_seams(small, tiles)
+        if self.ghosts == "keep":
+            claims = whole_regions(small, tiles, regions, seams)
+            if (claims >= 0).any():
+                seams = find_seams(small, with_claims(small, tiles, claims))
+        return replace(composition, seam_step=step, seams=seams)
+
+
+def _included(small: Composition, tiles: list[Tile]) -> Array:
+    """Return which layer's mask claims each cell; of several the one that sees it nearest its centre."""
+    claims = np.full((small.height, small.width), -1, np.int16)
+    best = np.zeros(claims.shape, np.float32)
+    for k, (layer, tile) in enumerate(zip(small.layers, tiles, strict=True)):
+        if layer.photo.include is None:
+            continue
+        place = slice(tile.rect.y0, tile.rect.y1), np.arange(tile.rect.x0, tile.rect.x1) % small.width
+        wins = warp_mask(small, layer, layer.photo.include) & tile.valid & (tile.weight >= best[place])
+        claims[place] = np.where(wins, np.int16(k), claims[place])
+        best[place] = np.where(wins, tile.weight, best[place])
+    return claims

@@ -1,0 +1,203 @@
+"""Moving things: places where photos of one overlap show something else, each shown whole or left out.
+
+Photos that are only a little out of place still agree: a pixel of one must lie outside the range of the
+other's values nearby to count (cf. interval tests in stereo: Birchfield and Tomasi, PAMI 1998). What
+disagrees is grouped into regions, and each is given whole to one photo (Uyttendaele, Eden, Szeliski, CVPR
+2001). Where three photos or more cover a place the majority shows the background; where only two do, the
+photo shows the thing in which the region's outline is an edge.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.align.warp import shared_rect, window_of
+from composer.records import Composition, Rect, Tile
+
+Array = NDArray[Any]
+
+__all__ = ["Region", "moving_regions", "whole_regions", "without_moving"]
+
+STRONG = 0.12  # how far beyond the other photo's range a value lies that shows another thing
+SMALLEST = 24  # cells of a region
+LARGEST = 0.1  # of the overlap: more is not a thing but light, or photos that do not fit
+REACH = 4  # cells of misplacement tolerated, at most
+CLEARER = 1.3  # an outline so much stronger tells which of two photos shows the thing
+WHOLE = 0.97  # of a region's cells, that a photo must have to show it whole
+CUT = 0.1  # of a region's cells, that others than its main owner have where the seams cut it
+
+
+@dataclass(frozen=True)
+class Region:
+    """A place where layers i and j disagree: `mask` (h, w) bool on `window`, in i's unrolled columns;
+    `outlines` say how strong an edge its outline is in i and in j."""
+
+    i: int
+    j: int
+    window: Rect
+    mask: Array
+    outlines: tuple[float, float]
+
+
+def moving_regions(small: Composition, tiles: Sequence[Tile]) -> list[Region]:
+    """Find where overlapping layers show different things.
+
+    Parameters
+    ----------
+    small : Composition
+        The reduced composition that the tiles were warped for.
+    tiles : sequence of Tile
+        Its layers, their exposure corrected.
+    """
+    reach = _reach(small)
+    found = []
+    for i, j in _meeting(small, tiles):
+        window = shared_rect(tiles[i].rect, tiles[j].rect, small)
+        if window is None:
+            continue
+        a, b = (window_of(tiles[k], window, small) for k in (i, j))
+        for mask, (x, y, width, height) in _regions(a, b, reach):
+            part = Rect(window.x0 + x, window.y0 + y, window.x0 + x + width, window.y0 + y + height)
+            cut = slice(y, y + height), slice(x, x + width)
+            outlines = _outline(a.image[cut], mask), _outline(b.image[cut], mask)
+            found.append(Region(i, j, part, mask, outlines))
+    return found
+
+
+def without_moving(small: Composition, tiles: Sequence[Tile], regions: Sequence[Region]) -> list[Tile]:
+    """Return layers that are not valid where they alone show a moving thing.
+
+    A layer loses a place where it disagrees with most of the others there. Where only two cover it, the
+    one loses whose outline is clearly the stronger; where neither is, the seams decide.
+    """
+    others = [np.zeros(t.valid.shape, np.int16) for t in tiles]
+    against = [np.zeros(t.valid.shape, np.int16) for t in tiles]
+    for i, j in _meeting(small, tiles):
+        window = shared_rect(tiles[i].rect, tiles[j].rect, small)
+        if window is not None:
+            both = window_of(tiles[i], window, small).valid & window_of(tiles[j], window, small).valid
+            for k in (i, j):
+                others[k][_there(tiles[k], window, small)] += both
+    for region in regions:
+        for k in (region.i, region.j):
+            against[k][_there(tiles[k], region.window, small)] += region.mask
+    lost = [(o >= 2) & (2 * a > o) for o, a in zip(others, against, strict=True)]
+    for region in regions:
+        first, second = region.outlines
+        if max(first, second) < CLEARER * min(first, second):
+            continue
+        loser = region.i if first > second else region.j
+        there = _there(tiles[loser], region.window, small)
+        lost[loser][there] |= region.mask & (others[loser][there] == 1)
+    return _dropped(small, tiles, lost)
+
+
+def whole_regions(
+    small: Composition, tiles: Sequence[Tile], regions: Sequence[Region], seams: Array
+) -> Array:
+    """Return (H, W) int16: the layer that is to own regions which the seams cut, -1 elsewhere.
+
+    Of the two layers it is the one in which the region's outline is the stronger edge: it shows the
+    thing. A region that neither shows whole is left to the seams.
+    """
+    claims = np.full(seams.shape, -1, np.int16)
+    for region in sorted(regions, key=lambda r: max(r.outlines)):  # the clearest has the last word
+        rows, columns = slice(region.window.y0, region.window.y1), _columns(region.window, small.width)
+        owner, size = seams[rows, columns], int(region.mask.sum())
+        if max(int((region.mask & (owner == k)).sum()) for k in np.unique(owner)) > (1 - CUT) * size:
+            continue
+        able = [
+            (outline, -k)
+            for k, outline in zip((region.i, region.j), region.outlines, strict=True)
+            if tiles[k].valid[_there(tiles[k], region.window, small)][region.mask].mean() >= WHOLE
+        ]
+        if able:
+            claims[rows, columns] = np.where(region.mask, np.int16(-max(able)[1]), claims[rows, columns])
+    return claims
+
+
+def _reach(small: Composition) -> int:
+    """Return how many cells photos may be out of place: twice what the matches say, and one more."""
+    focal = float(np.median([la.camera.focal_px for la in small.layers]))
+    return min(REACH, 1 + math.ceil(2 * small.rms_px * small.scale / focal))
+
+
+def _meeting(small: Composition, tiles: Sequence[Tile]) -> list[tuple[int, int]]:
+    """Return the pairs of tiles that may overlap, found by the 64 x 64 blocks of canvas they touch."""
+    blocks: dict[tuple[int, int], list[int]] = {}
+    for k, tile in enumerate(tiles):
+        rect = tile.rect
+        columns = {x % small.width // 64 for x in (*range(rect.x0, rect.x1, 64), rect.x1 - 1)}
+        for y in range(rect.y0 // 64, -(-rect.y1 // 64)):
+            for x in columns:
+                blocks.setdefault((y, x), []).append(k)
+    return sorted({(i, j) for block in blocks.values() for i in block for j in block if i < j})
+
+
+def _regions(a: Tile, b: Tile, reach: int) -> list[tuple[Array, tuple[int, int, int, int]]]:
+    """Return regions of an overlap where two layers disagree: mask and (x, y, width, height)."""
+    size = 2 * reach + 1
+    around = np.ones((size, size), np.uint8)
+    both = (a.valid & b.valid).astype(np.uint8)
+    inner = cv2.erode(both, around, borderType=cv2.BORDER_CONSTANT, borderValue=1)
+    beyond = np.maximum(_beyond(a.image, b.image, around), _beyond(b.image, a.image, around))
+    differ = ((beyond > STRONG) & (inner > 0)).astype(np.uint8)
+    small = np.ones((3, 3), np.uint8)
+    joined = cv2.dilate(cv2.morphologyEx(differ, cv2.MORPH_OPEN, small), np.ones((5, 5), np.uint8))
+    outlines, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    found = []
+    for outline in sorted(outlines, key=lambda o: tuple(cv2.boundingRect(o))):
+        x, y, width, height = cv2.boundingRect(outline)
+        mask = np.zeros((height, width), np.uint8)
+        cv2.drawContours(mask, [outline], -1, 1, cv2.FILLED, offset=(-x, -y))
+        mask &= both[y : y + height, x : x + width]
+        if SMALLEST <= mask.sum() <= LARGEST * both.sum():
+            found.append((mask > 0, (x, y, width, height)))
+    return found
+
+
+def _beyond(image: Array, other: Array, around: Array) -> Array:
+    """Return how far values lie outside the range of the other image's values around them."""
+    image, other = np.ascontiguousarray(image), np.ascontiguousarray(other)
+    low, high = (f(other, around).reshape(other.shape) for f in (cv2.erode, cv2.dilate))
+    return np.asarray(np.maximum(low - image, image - high).max(2))
+
+
+def _outline(image: Array, mask: Array) -> float:
+    """Return the mean strength of edges along a region's outline."""
+    grey = np.ascontiguousarray(image.mean(2))
+    slope = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    inside = cv2.erode(mask.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0)
+    ring = mask & (inside == 0)
+    return float(slope[ring].mean()) if ring.any() else 0.0
+
+
+def _there(tile: Tile, window: Rect, small: Composition) -> tuple[slice, slice]:
+    """Return the rows and columns of a tile that a window covers."""
+    x, y = window.x0 - tile.rect.x0, window.y0 - tile.rect.y0
+    if small.closed and not 0 <= x < tile.rect.width:
+        x %= small.width
+    return slice(y, y + window.height), slice(x, x + window.width)
+
+
+def _columns(rect: Rect, width: int) -> Array:
+    return np.arange(rect.x0, rect.x1) % width
+
+
+def _dropped(small: Composition, tiles: Sequence[Tile], lost: Sequence[Array]) -> list[Tile]:
+    """Return tiles less what they lost, but where nobody else is left to show a place."""
+    left = np.zeros((small.height, small.width), bool)
+    for tile, gone in zip(tiles, lost, strict=True):
+        left[tile.rect.y0 : tile.rect.y1, _columns(tile.rect, small.width)] |= tile.valid & ~gone
+    kept = []
+    for tile, gone in zip(tiles, lost, strict=True):
+        there = left[tile.rect.y0 : tile.rect.y1, _columns(tile.rect, small.width)]
+        kept.append(replace(tile, valid=tile.valid & ~(gone & there)))
+    return kept
