@@ -260,10 +260,8 @@ def stitch(
     )
     with _one_thread_each():
         if load is not None:
-            if include or exclude:
-                raise OptionError(
-                    "masks shape the plan, and a loaded one has its own; stitch again with them"
-                )
+            if include or exclude or ghosts != "keep":
+                raise OptionError("masks and ghosts shape a plan, and a loaded one is made; stitch anew")
             plan = load_plan(Path(load))
             lay_out = next(s for s in pipeline.stages if isinstance(s, LayOut))
             if replace(lay_out, width=0) != LayOut():

@@ -27,10 +27,9 @@ __all__ = ["Region", "moving_regions", "whole_regions", "without_moving"]
 
 STRONG = 0.12  # how far beyond the other photo's range a value lies that shows another thing
 SMALLEST = 24  # cells of a region
-LARGEST = 0.1  # of the overlap: more is not a thing but light, or photos that do not fit
+LARGEST = 0.15  # of the overlap: more is not a thing but light, or photos that do not fit
 REACH = 4  # cells of misplacement tolerated, at most
 CLEARER = 1.3  # an outline so much stronger tells which of two photos shows the thing
-WHOLE = 0.97  # of a region's cells, that a photo must have to show it whole
 CUT = 0.1  # of a region's cells, that others than its main owner have where the seams cut it
 
 
@@ -75,7 +74,8 @@ def without_moving(small: Composition, tiles: Sequence[Tile], regions: Sequence[
     """Return layers that are not valid where they alone show a moving thing.
 
     A layer loses a place where it disagrees with most of the others there. Where only two cover it, the
-    one loses whose outline is clearly the stronger; where neither is, the seams decide.
+    one loses whose outline is clearly the stronger; where neither is, the seams decide. What reaches into
+    a place that no other layer covers stays.
     """
     others = [np.zeros(t.valid.shape, np.int16) for t in tiles]
     against = [np.zeros(t.valid.shape, np.int16) for t in tiles]
@@ -96,7 +96,15 @@ def without_moving(small: Composition, tiles: Sequence[Tile], regions: Sequence[
         loser = region.i if first > second else region.j
         there = _there(tiles[loser], region.window, small)
         lost[loser][there] |= region.mask & (others[loser][there] == 1)
-    return _dropped(small, tiles, lost)
+    reach, left = _reach(small), np.zeros((small.height, small.width), bool)
+    places = [(slice(t.rect.y0, t.rect.y1), _columns(t.rect, small.width)) for t in tiles]
+    for k, tile in enumerate(tiles):
+        lost[k] = _replaceable(lost[k], tile.valid & (others[k] == 0), reach)
+        left[places[k]] |= tile.valid & ~lost[k]
+    return [
+        replace(t, valid=t.valid & ~(gone & left[place]))
+        for t, gone, place in zip(tiles, lost, places, strict=True)
+    ]
 
 
 def whole_regions(
@@ -105,9 +113,11 @@ def whole_regions(
     """Return (H, W) int16: the layer that is to own regions which the seams cut, -1 elsewhere.
 
     Of the two layers it is the one in which the region's outline is the stronger edge: it shows the
-    thing. A region that neither shows whole is left to the seams.
+    thing. One at whose edge the region ends does not show it whole; where both are so, the seams decide.
     """
     claims = np.full(seams.shape, -1, np.int16)
+    size = 2 * (_reach(small) + 1) + 1
+    inner = [cv2.erode(t.valid.astype(np.uint8), np.ones((size, size), np.uint8)) > 0 for t in tiles]
     for region in sorted(regions, key=lambda r: max(r.outlines)):  # the clearest has the last word
         rows, columns = slice(region.window.y0, region.window.y1), _columns(region.window, small.width)
         owner, size = seams[rows, columns], int(region.mask.sum())
@@ -116,7 +126,7 @@ def whole_regions(
         able = [
             (outline, -k)
             for k, outline in zip((region.i, region.j), region.outlines, strict=True)
-            if tiles[k].valid[_there(tiles[k], region.window, small)][region.mask].mean() >= WHOLE
+            if inner[k][_there(tiles[k], region.window, small)][region.mask].all()
         ]
         if able:
             claims[rows, columns] = np.where(region.mask, np.int16(-max(able)[1]), claims[rows, columns])
@@ -191,13 +201,9 @@ def _columns(rect: Rect, width: int) -> Array:
     return np.arange(rect.x0, rect.x1) % width
 
 
-def _dropped(small: Composition, tiles: Sequence[Tile], lost: Sequence[Array]) -> list[Tile]:
-    """Return tiles less what they lost, but where nobody else is left to show a place."""
-    left = np.zeros((small.height, small.width), bool)
-    for tile, gone in zip(tiles, lost, strict=True):
-        left[tile.rect.y0 : tile.rect.y1, _columns(tile.rect, small.width)] |= tile.valid & ~gone
-    kept = []
-    for tile, gone in zip(tiles, lost, strict=True):
-        there = left[tile.rect.y0 : tile.rect.y1, _columns(tile.rect, small.width)]
-        kept.append(replace(tile, valid=tile.valid & ~(gone & there)))
-    return kept
+def _replaceable(lost: Array, alone: Array, reach: int) -> Array:
+    """Return what a layer loses less the things that reach into where it is alone: they would be cut."""
+    size = 2 * (reach + 2) + 1
+    near = cv2.dilate(alone.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
+    _, labels = cv2.connectedComponents(lost.astype(np.uint8), connectivity=8)
+    return np.asarray(lost & ~np.isin(labels, np.unique(labels[lost & near])))

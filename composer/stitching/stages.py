@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.features import Features, find_features, to_grey8, within_circle
+from composer.align.features import Features, find_features, outside_mask, to_grey8, within_circle
 from composer.align.homography import Pair, find_homography
 from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
 from composer.align.projection import reduced
@@ -98,7 +98,8 @@ class FindFeatures:
         def find(photo: Photo) -> Features | PhotoError:
             try:
                 found = find_features(to_grey8(store.pixels(photo)), self.megapixels, self.count)
-                return found if photo.circle_px is None else within_circle(found, photo)
+                found = found if photo.circle_px is None else within_circle(found, photo)
+                return outside_mask(found, photo)
             except PhotoError as error:
                 return error
 
