@@ -9,7 +9,6 @@ photo shows the thing in which the region's outline is an edge.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -26,9 +25,11 @@ Array = NDArray[Any]
 __all__ = ["Region", "moving_regions", "whole_regions", "without_moving"]
 
 STRONG = 0.12  # how far beyond the other photo's range a value lies that shows another thing
+WEAK = 0.05  # the same for what belongs to the thing, with half the tolerance in place
+SEED = 0.2  # of such cells, that have to be strong
 SMALLEST = 24  # cells of a region
 LARGEST = 0.15  # of the overlap: more is not a thing but light, or photos that do not fit
-REACH = 4  # cells of misplacement tolerated, at most
+REACH = 2  # cells that photos may be out of place, 0.6 % of their width
 CLEARER = 1.3  # an outline so much stronger tells which of two photos shows the thing
 CUT = 0.1  # of a region's cells, that others than its main owner have where the seams cut it
 
@@ -45,7 +46,9 @@ class Region:
     outlines: tuple[float, float]
 
 
-def moving_regions(small: Composition, tiles: Sequence[Tile]) -> list[Region]:
+def moving_regions(
+    small: Composition, tiles: Sequence[Tile], pairs: Sequence[tuple[int, int]] | None = None
+) -> list[Region]:
     """Find where overlapping layers show different things.
 
     Parameters
@@ -54,15 +57,16 @@ def moving_regions(small: Composition, tiles: Sequence[Tile]) -> list[Region]:
         The reduced composition that the tiles were warped for.
     tiles : sequence of Tile
         Its layers, their exposure corrected.
+    pairs : sequence of (i, j) or None
+        The layers to compare; None compares all that overlap.
     """
-    reach = _reach(small)
     found = []
-    for i, j in _meeting(small, tiles):
+    for i, j in _meeting(small, tiles) if pairs is None else pairs:
         window = shared_rect(tiles[i].rect, tiles[j].rect, small)
         if window is None:
             continue
         a, b = (window_of(tiles[k], window, small) for k in (i, j))
-        for mask, (x, y, width, height) in _regions(a, b, reach):
+        for mask, (x, y, width, height) in _regions(a, b):
             part = Rect(window.x0 + x, window.y0 + y, window.x0 + x + width, window.y0 + y + height)
             cut = slice(y, y + height), slice(x, x + width)
             outlines = _outline(a.image[cut], mask), _outline(b.image[cut], mask)
@@ -96,10 +100,10 @@ def without_moving(small: Composition, tiles: Sequence[Tile], regions: Sequence[
         loser = region.i if first > second else region.j
         there = _there(tiles[loser], region.window, small)
         lost[loser][there] |= region.mask & (others[loser][there] == 1)
-    reach, left = _reach(small), np.zeros((small.height, small.width), bool)
+    left = np.zeros((small.height, small.width), bool)
     places = [(slice(t.rect.y0, t.rect.y1), _columns(t.rect, small.width)) for t in tiles]
     for k, tile in enumerate(tiles):
-        lost[k] = _replaceable(lost[k], tile.valid & (others[k] == 0), reach)
+        lost[k] = _replaceable(lost[k], tile.valid & (others[k] == 0))
         left[places[k]] |= tile.valid & ~lost[k]
     return [
         replace(t, valid=t.valid & ~(gone & left[place]))
@@ -116,7 +120,7 @@ def whole_regions(
     thing. One at whose edge the region ends does not show it whole; where both are so, the seams decide.
     """
     claims = np.full(seams.shape, -1, np.int16)
-    size = 2 * (_reach(small) + 1) + 1
+    size = 2 * (REACH + 1) + 1
     inner = [cv2.erode(t.valid.astype(np.uint8), np.ones((size, size), np.uint8)) > 0 for t in tiles]
     for region in sorted(regions, key=lambda r: max(r.outlines)):  # the clearest has the last word
         rows, columns = slice(region.window.y0, region.window.y1), _columns(region.window, small.width)
@@ -133,12 +137,6 @@ def whole_regions(
     return claims
 
 
-def _reach(small: Composition) -> int:
-    """Return how many cells photos may be out of place: twice what the matches say, and one more."""
-    focal = float(np.median([la.camera.focal_px for la in small.layers]))
-    return min(REACH, 1 + math.ceil(2 * small.rms_px * small.scale / focal))
-
-
 def _meeting(small: Composition, tiles: Sequence[Tile]) -> list[tuple[int, int]]:
     """Return the pairs of tiles that may overlap, found by the 64 x 64 blocks of canvas they touch."""
     blocks: dict[tuple[int, int], list[int]] = {}
@@ -151,16 +149,19 @@ def _meeting(small: Composition, tiles: Sequence[Tile]) -> list[tuple[int, int]]
     return sorted({(i, j) for block in blocks.values() for i in block for j in block if i < j})
 
 
-def _regions(a: Tile, b: Tile, reach: int) -> list[tuple[Array, tuple[int, int, int, int]]]:
+def _regions(a: Tile, b: Tile) -> list[tuple[Array, tuple[int, int, int, int]]]:
     """Return regions of an overlap where two layers disagree: mask and (x, y, width, height)."""
-    size = 2 * reach + 1
-    around = np.ones((size, size), np.uint8)
     both = (a.valid & b.valid).astype(np.uint8)
-    inner = cv2.erode(both, around, borderType=cv2.BORDER_CONSTANT, borderValue=1)
-    beyond = np.maximum(_beyond(a.image, b.image, around), _beyond(b.image, a.image, around))
-    differ = ((beyond > STRONG) & (inner > 0)).astype(np.uint8)
-    small = np.ones((3, 3), np.uint8)
-    joined = cv2.dilate(cv2.morphologyEx(differ, cv2.MORPH_OPEN, small), np.ones((5, 5), np.uint8))
+    strong = _differ(a, b, REACH, STRONG)
+    if not strong.any():
+        return []
+    seeds = cv2.dilate(strong, np.ones((5, 5), np.uint8))
+    weak = cv2.dilate(_differ(a, b, REACH // 2, WEAK), np.ones((3, 3), np.uint8))
+    _, labels = cv2.connectedComponents(weak, connectivity=4)
+    sizes = np.bincount(labels.ravel())
+    share = np.bincount(labels[(strong > 0) & (weak > 0)], minlength=len(sizes)) / sizes
+    share[0] = 0
+    joined = seeds | cv2.dilate((share >= SEED)[labels].astype(np.uint8), np.ones((3, 3), np.uint8))
     outlines, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
     found = []
     for outline in sorted(outlines, key=lambda o: tuple(cv2.boundingRect(o))):
@@ -171,6 +172,16 @@ def _regions(a: Tile, b: Tile, reach: int) -> list[tuple[Array, tuple[int, int, 
         if SMALLEST <= mask.sum() <= LARGEST * both.sum():
             found.append((mask > 0, (x, y, width, height)))
     return found
+
+
+def _differ(a: Tile, b: Tile, reach: int, least: float) -> Array:
+    """Return (h, w) uint8: where either layer lies beyond the other's values within `reach` cells."""
+    around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
+    both = (a.valid & b.valid).astype(np.uint8)
+    inner = cv2.erode(both, around, borderType=cv2.BORDER_CONSTANT, borderValue=1)
+    beyond = np.maximum(_beyond(a.image, b.image, around), _beyond(b.image, a.image, around))
+    differ = ((beyond > least) & (inner > 0)).astype(np.uint8)
+    return np.asarray(cv2.morphologyEx(differ, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
 
 
 def _beyond(image: Array, other: Array, around: Array) -> Array:
@@ -201,9 +212,10 @@ def _columns(rect: Rect, width: int) -> Array:
     return np.arange(rect.x0, rect.x1) % width
 
 
-def _replaceable(lost: Array, alone: Array, reach: int) -> Array:
+def _replaceable(lost: Array, alone: Array) -> Array:
     """Return what a layer loses less the things that reach into where it is alone: they would be cut."""
-    size = 2 * (reach + 2) + 1
+    size = 2 * (REACH + 2) + 1
     near = cv2.dilate(alone.astype(np.uint8), np.ones((size, size), np.uint8)) > 0
-    _, labels = cv2.connectedComponents(lost.astype(np.uint8), connectivity=8)
+    things = cv2.dilate(lost.astype(np.uint8), np.ones((7, 7), np.uint8))  # limbs belong to bodies
+    _, labels = cv2.connectedComponents(things, connectivity=8)
     return np.asarray(lost & ~np.isin(labels, np.unique(labels[lost & near])))

@@ -21,7 +21,7 @@ from composer.records import Composition, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["find_seams", "with_claims"]
+__all__ = ["find_seams", "neighbours", "with_claims"]
 
 NOISE = 0.03  # differences below this are noise, not structure
 SHORT = 0.004  # what a cell's length of seam costs where the layers agree
@@ -48,7 +48,7 @@ def find_seams(composition: Composition, tiles: Sequence[Tile]) -> Array:
     labels = _nearest_centre(composition, tiles)
     overlaps: dict[tuple[int, int], _Overlap | None] = {}
     for level in range(LEVELS - 1, -1, -1):
-        for i, j in _neighbours(labels, composition.closed):
+        for i, j in neighbours(labels, composition.closed):
             if (i, j) not in overlaps:
                 overlaps[i, j] = _overlap(composition, tiles[i], tiles[j])
             overlap = overlaps[i, j]
@@ -120,7 +120,7 @@ def _nearest_centre(composition: Composition, tiles: Sequence[Tile]) -> Array:
     return labels
 
 
-def _neighbours(labels: Array, closed: bool) -> list[tuple[int, int]]:
+def neighbours(labels: Array, closed: bool) -> list[tuple[int, int]]:
     """Return the pairs of layers whose cells touch."""
     beside = np.roll(labels, -1, 1) if closed else labels[:, 1:]
     left = labels if closed else labels[:, :-1]

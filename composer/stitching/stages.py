@@ -38,7 +38,7 @@ from composer.stitching.layout import View, choose_projection, fit_canvas, resca
 from composer.stitching.points import constraints, read_points, with_control_points
 from composer.stitching.registration import Registered, register
 from composer.stitching.relayout import carried_over
-from composer.stitching.seams import find_seams, with_claims
+from composer.stitching.seams import find_seams, neighbours, with_claims
 
 Array = NDArray[Any]
 
@@ -383,11 +383,11 @@ class FindSeams:
         tiles = warp_all(small, context, "seams")
         if any(la.photo.include for la in small.layers):
             tiles = with_claims(small, tiles, _included(small, tiles))
-        regions = moving_regions(small, tiles)
         if self.ghosts == "remove":
-            tiles = without_moving(small, tiles, regions)
+            tiles = without_moving(small, tiles, moving_regions(small, tiles))
         seams = find_seams(small, tiles)
         if self.ghosts == "keep":
+            regions = moving_regions(small, tiles, neighbours(seams, small.closed))
             claims = whole_regions(small, tiles, regions, seams)
             if (claims >= 0).any():
                 seams = find_seams(small, with_claims(small, tiles, claims))
