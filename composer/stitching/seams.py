@@ -21,16 +21,17 @@ from composer.records import Composition, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["find_seams", "neighbours", "with_claims"]
+__all__ = ["DETAIL", "find_seams", "neighbours", "with_claims"]
 
 NOISE = 0.03  # differences below this are noise, not structure
 SHORT = 0.004  # what a cell's length of seam costs where the layers agree
 LEVELS = 3
 BAND = 4
 CORE = 0.25
+DETAIL = 2  # how much finer than the seams' grid layers are compared
 
 
-def find_seams(composition: Composition, tiles: Sequence[Tile]) -> Array:
+def find_seams(composition: Composition, tiles: Sequence[Tile], detail: Sequence[Tile] = ()) -> Array:
     """Assign every cell of a (reduced) canvas to a layer.
 
     Parameters
@@ -40,6 +41,9 @@ def find_seams(composition: Composition, tiles: Sequence[Tile]) -> Array:
     tiles : list of Tile
         The layers warped at that resolution, `weight` from edge to centre; a rectangle may run past
         the edge of a closed canvas.
+    detail : sequence of Tile
+        The same layers DETAIL times as fine, image uint8, on rectangles DETAIL times as large. Photos that
+        differ in thin lines or by little misplacement agree when reduced; here the seams see it.
 
     Returns
     -------
@@ -50,7 +54,7 @@ def find_seams(composition: Composition, tiles: Sequence[Tile]) -> Array:
     for level in range(LEVELS - 1, -1, -1):
         for i, j in neighbours(labels, composition.closed):
             if (i, j) not in overlaps:
-                overlaps[i, j] = _overlap(composition, tiles[i], tiles[j])
+                overlaps[i, j] = _overlap(composition, tiles, (i, j), detail)
             overlap = overlaps[i, j]
             if overlap is not None:
                 _swap(labels, overlap, i, j, level, banded=level < LEVELS - 1)
@@ -90,7 +94,10 @@ class _Overlap:
     core: Array
 
 
-def _overlap(composition: Composition, one: Tile, other: Tile) -> _Overlap | None:
+def _overlap(
+    composition: Composition, tiles: Sequence[Tile], pair: tuple[int, int], detail: Sequence[Tile]
+) -> _Overlap | None:
+    one, other = (tiles[k] for k in pair)
     window = shared_rect(one.rect, other.rect, composition)
     if window is None:
         return None
@@ -99,8 +106,18 @@ def _overlap(composition: Composition, one: Tile, other: Tile) -> _Overlap | Non
     if not both.any():
         return None
     core = (a.weight - b.weight) / np.maximum(np.maximum(a.weight, b.weight), 1e-6)
+    if detail:
+        large = Rect(*(DETAIL * side for side in window))
+        fine = replace(composition, width=DETAIL * composition.width)
+        a, b = (window_of(detail[k], large, fine) for k in pair)
+        seen = (a.valid & b.valid).astype(np.float32)
+        a, b = (replace(t, image=t.image * np.float32(1 / 255)) for t in (a, b))
+        found = _blocks(_difference(a, b) * seen, DETAIL, "mean")
+        difference = found / np.maximum(_blocks(seen, DETAIL, "mean"), 1e-6)
+    else:
+        difference = _difference(a, b)
     rows = slice(window.y0, window.y1)
-    return _Overlap(rows, _columns(window, composition.width), both, _difference(a, b), core)
+    return _Overlap(rows, _columns(window, composition.width), both, difference, core)
 
 
 def _columns(rect: Rect, width: int) -> Array:

@@ -15,7 +15,15 @@ from composer.align.homography import Pair, find_homography
 from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
 from composer.align.projection import reduced
 from composer.align.rotation import find_fisheye_pair
-from composer.align.warp import seam_step, shared_rect, warp_all, warp_mask, window_of
+from composer.align.warp import (
+    seam_step,
+    shared_rect,
+    source_pixels,
+    warp_all,
+    warp_layer,
+    warp_mask,
+    window_of,
+)
 from composer.backend.parallel import over
 from composer.errors import NothingToStitch, OptionError, PhotoError
 from composer.media.decode import store_of
@@ -27,6 +35,7 @@ from composer.records import (
     Photos,
     Plan,
     Projection,
+    Rect,
     Tile,
     Unused,
 )
@@ -38,7 +47,7 @@ from composer.stitching.layout import View, choose_projection, fit_canvas, resca
 from composer.stitching.points import constraints, read_points, with_control_points
 from composer.stitching.registration import Registered, register
 from composer.stitching.relayout import carried_over
-from composer.stitching.seams import find_seams, neighbours, with_claims
+from composer.stitching.seams import DETAIL, find_seams, neighbours, with_claims
 
 Array = NDArray[Any]
 
@@ -385,13 +394,26 @@ class FindSeams:
             tiles = with_claims(small, tiles, _included(small, tiles))
         if self.ghosts == "remove":
             tiles = without_moving(small, tiles, moving_regions(small, tiles))
-        seams = find_seams(small, tiles)
+        detail = _detailed(composition, small, context) if step >= DETAIL else []
+        seams = find_seams(small, tiles, detail)
         if self.ghosts == "keep":
             regions = moving_regions(small, tiles, neighbours(seams, small.closed))
             claims = whole_regions(small, tiles, regions, seams)
             if (claims >= 0).any():
-                seams = find_seams(small, with_claims(small, tiles, claims))
+                seams = find_seams(small, with_claims(small, tiles, claims), detail)
         return replace(composition, seam_step=step, seams=seams)
+
+
+def _detailed(composition: Composition, small: Composition, context: Context) -> list[Tile]:
+    """Warp every layer DETAIL times as fine as for `small`, image uint8 to save memory."""
+    fine = reduced(composition, seam_step(composition) // DETAIL)
+
+    def warp(k: int) -> Tile:
+        layer, rect = fine.layers[k], Rect(*(DETAIL * side for side in small.layers[k].rect))
+        tile = warp_layer(fine, layer, rect, source_pixels(fine, layer, context))
+        return replace(tile, image=(tile.image * 255).clip(0, 255).astype(np.uint8))
+
+    return over(context, "seams", warp, range(len(fine.layers)))
 
 
 def _included(small: Composition, tiles: list[Tile]) -> Array:
