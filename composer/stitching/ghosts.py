@@ -188,7 +188,8 @@ def _beyond(image: Array, other: Array, around: Array) -> Array:
     """Return how far values lie outside the range of the other image's values around them."""
     image, other = np.ascontiguousarray(image), np.ascontiguousarray(other)
     low, high = (f(other, around).reshape(other.shape) for f in (cv2.erode, cv2.dilate))
-    return np.asarray(np.maximum(low - image, image - high).max(2))
+    beyond = np.maximum(low - image, image - high)
+    return np.maximum.reduce([beyond[:, :, c] for c in range(beyond.shape[2])])  # faster than .max(2)
 
 
 def _outline(image: Array, mask: Array) -> float:
