@@ -110,10 +110,8 @@ def _overlap(
         large = Rect(*(DETAIL * side for side in window))
         fine = replace(composition, width=DETAIL * composition.width)
         a, b = (window_of(detail[k], large, fine) for k in pair)
-        seen = (a.valid & b.valid).astype(np.float32)
         a, b = (replace(t, image=t.image * np.float32(1 / 255)) for t in (a, b))
-        found = _blocks(_difference(a, b) * seen, DETAIL, "mean")
-        difference = found / np.maximum(_blocks(seen, DETAIL, "mean"), 1e-6)
+        difference = _blocks(_difference(a, b), DETAIL, "mean")
     else:
         difference = _difference(a, b)
     rows = slice(window.y0, window.y1)
