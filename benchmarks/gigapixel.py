@@ -94,7 +94,7 @@ def plan(folder: Path, columns: int, rows: int) -> None:
     from composer.media.decode import PhotoStore
     from composer.media.header import read_photo
     from composer.records import Camera, Composition, Context, Layer, Plan
-    from composer.stitching.stages import CompensateExposure, FindSeams
+    from composer.stitching.canvas_stages import CompensateExposure, FindSeams
 
     focal = 5000.0
     layers = []

@@ -16,6 +16,7 @@ from composer.errors import OptionError
 from composer.media.archive import check_saving, save_plan
 from composer.media.encode import check_folder, check_layers, check_output
 from composer.media.lens import LENSES
+from composer.media.mask_files import with_masks
 from composer.pipeline import Pipeline, stitching
 from composer.planning import Source, applied_plan, loaded_plan, made_plan, read_photos
 from composer.records import FLAT, Composition, Context, Event, Plan, Projection
@@ -42,6 +43,9 @@ def stitch(
     lens: str = "rectilinear",
     lens_fov: float = 0.0,
     anchor: str = "",
+    include: str | Path | None = None,
+    exclude: str | Path | None = None,
+    ghosts: str = "keep",
     blend: str = "multiband",
     pairs: str | Path = "auto",
     load: str | Path | None = None,
@@ -86,6 +90,11 @@ def stitch(
         Degrees that a photo's longer side (or the circle) shows; 0 where EXIF says or matches can tell.
     anchor : str
         Name or stem of the photo that keeps its exposure and white balance; "" keeps the median exposure.
+    include, exclude : path or None
+        Folders of masks, each named by its photo's stem and of its shape; white must be kept, or must
+        not be used. What is excluded everywhere stays empty.
+    ghosts : "keep" or "remove"
+        Whether things that moved are shown whole, or left out where other photos show what is behind.
     blend : "multiband", "feather" or "none"
     pairs : "auto", "all", "sequence", "gps", or path
         Which photos are matched: those that seem to share something, all with all, neighbours in the
@@ -165,6 +174,7 @@ def stitch(
             "match": {"points": str(points or ""), "pairs": str(pairs)},
             "level": {"points": str(points or "")},
             "exposure": {"anchor": anchor},
+            "seams": {"ghosts": ghosts},
         }  # fmt: skip
         pipeline = stitching(blend, options)
     pipeline = pipeline.with_options(settings or {})
@@ -179,9 +189,11 @@ def stitch(
     )
     with _one_thread_each():
         if load is not None:
+            if include or exclude or ghosts != "keep":
+                raise OptionError("masks and ghosts shape a plan, and a loaded one is made; stitch anew")
             plan, context = loaded_plan(Path(load), pipeline, context)
         else:
-            found = read_photos(photos, context, lens, lens_fov)
+            found = with_masks(read_photos(photos, context, lens, lens_fov), include, exclude)
             if save is not None:
                 check_saving(Path(save), found.items)
             if template is not None:

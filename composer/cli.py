@@ -57,6 +57,11 @@ class Blend(StrEnum):
     none = "none"
 
 
+class Ghosts(StrEnum):
+    keep = "keep"
+    remove = "remove"
+
+
 class Lens(StrEnum):
     rectilinear = "rectilinear"
     equidistant = "equidistant"
@@ -113,6 +118,15 @@ def stitch(
     anchor: Annotated[
         str, typer.Option(metavar="PHOTO", help="Keep this photo's exposure and white balance.")
     ] = "",
+    include: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Masks of what must be kept, one a photo.")
+    ] = None,
+    exclude: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Masks of what must not be used, one a photo.")
+    ] = None,
+    ghosts: Annotated[
+        Ghosts, typer.Option(help="Show things that moved whole, or leave them out.")
+    ] = Ghosts.keep,
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
     pairs: Annotated[
         str,
@@ -155,10 +169,10 @@ def stitch(
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), points=points,
-            lens=lens.value, lens_fov=lens_fov, anchor=anchor, pairs=pairs, blend=blend.value, load=load,
-            template=template, save=save, cube=cube, patches=_patches(patch or []), layers=layers,
-            settings=_settings(settings or []), device=device.value, workers=workers,
-            max_memory=_bytes(max_memory), observe=observe,
+            lens=lens.value, lens_fov=lens_fov, anchor=anchor, include=include, exclude=exclude,
+            ghosts=ghosts.value, pairs=pairs, blend=blend.value, load=load, template=template, save=save,
+            cube=cube, patches=_patches(patch or []), layers=layers, settings=_settings(settings or []),
+            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
         )  # fmt: skip
 
     _report(_guarded(work, debug, quiet, summary), summary, save, quiet)

@@ -122,6 +122,8 @@ class Photo:
         Degrees, north and east positive, where EXIF data give them.
     pixels : array or None
         (H, W, C) or (H, W, C + 1) with alpha, for photos handed in as arrays.
+    include, exclude : bytes or None
+        Masks of what must be kept and must not be used, as the bytes of PNG files (see `media.masks`).
     """
 
     name: str
@@ -140,6 +142,8 @@ class Photo:
     optics: Optics = "rectilinear"
     distortion: tuple[float, float, float] = (0.0, 0.0, 0.0)
     circle_px: float | None = None
+    include: bytes | None = field(default=None, repr=False)
+    exclude: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

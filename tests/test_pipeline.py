@@ -16,7 +16,8 @@ from composer.errors import PipelineError
 from composer.pipeline import STAGES, Pipeline, find_stage, stitching
 from composer.records import Context, Locality, Plan, Tile
 from composer.samples import room
-from composer.stitching.stages import FindFeatures, FindSeams, MatchPhotos
+from composer.stitching.canvas_stages import FindSeams
+from composer.stitching.stages import FindFeatures, MatchPhotos
 
 
 @dataclass(frozen=True)

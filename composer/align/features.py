@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.media.masks import mask_of
 from composer.records import Photo, scale_points
 
 Array = NDArray[Any]
 
-__all__ = ["Features", "find_features", "to_grey8", "within_circle"]
+__all__ = ["Features", "find_features", "outside_mask", "to_grey8", "within_circle"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,18 @@ def within_circle(features: Features, photo: Photo) -> Features:
     centre = (photo.width - 1) / 2, (photo.height - 1) / 2
     away = np.hypot(*(features.points - centre).T) + 2 * features.sizes
     kept = away < (photo.circle_px or np.inf)
+    return Features(features.points[kept], features.descriptors[kept], features.sizes[kept], features.scale)
+
+
+def outside_mask(features: Features, photo: Photo) -> Features:
+    """Keep the features that do not look at what is excluded from a photo."""
+    if photo.exclude is None:
+        return features
+    away = cv2.distanceTransform(
+        (~mask_of(photo.exclude, photo.height, photo.width)).astype(np.uint8), cv2.DIST_L2, 3
+    )
+    x, y = np.rint(features.points).astype(int).T
+    kept = away[y.clip(0, photo.height - 1), x.clip(0, photo.width - 1)] > features.sizes
     return Features(features.points[kept], features.descriptors[kept], features.sizes[kept], features.scale)
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,11 +14,12 @@ from composer.align.projection import magnification, photo_map
 from composer.backend import lookup, namespace, remap
 from composer.backend.parallel import over
 from composer.media.decode import store_of
+from composer.media.masks import mask_of
 from composer.records import Composition, Context, Layer, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["seam_step", "shared_rect", "source_shrink", "warp_all", "warp_layer", "window_of"]
+__all__ = ["seam_step", "shared_rect", "source_shrink", "warp_all", "warp_layer", "warp_mask", "window_of"]
 
 SEAM_CELLS = 80_000  # cells of the seam grid a photo, about
 
@@ -50,7 +52,7 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     kx, ky = pixels.shape[1] / photo.width, pixels.shape[0] / photo.height
     same = kx == 1 and ky == 1
     found = remap(pixels, u if same else (u + 0.5) * kx - 0.5, v if same else (v + 0.5) * ky - 0.5)
-    if photo.alpha:
+    if pixels.shape[2] > photo.channels:
         valid = valid & (found[:, :, -1] > _OPAQUE[photo.dtype])
         found = found[:, :, :-1]
     gain = layer.gain if correct else (1.0, 1.0, 1.0)
@@ -141,6 +143,22 @@ def _warp_whole(small: Composition, k: int, context: Context, correct: bool) -> 
     down = 1 - np.abs(2 * (v + 0.5) / layer.photo.height - 1)
     weight = np.where(tile.valid, np.minimum(across, down), 0).astype(np.float32)
     return replace(tile, weight=np.maximum(weight, 0))
+
+
+def warp_mask(small: Composition, layer: Layer, png: bytes) -> Array:
+    """Return (h, w) bool on the layer's rectangle: cells of a reduced canvas in or beside a photo's mask.
+
+    Two cells more on every side, so that full resolution, which looks at the cells around a pixel, finds
+    the whole mask inside.
+    """
+    photo = layer.photo
+    shrink = max(1.0, layer.camera.focal_px / small.scale)
+    height, width = max(1, round(photo.height / shrink)), max(1, round(photo.width / shrink))
+    mask = mask_of(png, height, width, 2).astype(np.uint8)
+    u, v, inside = photo_map(np, small, layer, layer.rect)
+    u, v = (u + 0.5) * (width / photo.width) - 0.5, (v + 0.5) * (height / photo.height) - 0.5
+    found = cv2.remap(mask, u.astype(np.float32), v.astype(np.float32), cv2.INTER_NEAREST)
+    return np.asarray((found > 0) & inside)
 
 
 def shared_rect(a: Rect, b: Rect, composition: Composition) -> Rect | None:

@@ -5,6 +5,7 @@ A name that ends in .pto stands for a Hugin project.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -45,6 +46,7 @@ _PHOTO_FIELDS = (
     "distortion",
     "circle_px",
 )
+_MASKS = "include", "exclude"
 
 
 def check_saving(path: Path, photos: Iterable[Photo]) -> None:
@@ -135,6 +137,11 @@ def load_plan(path: Path, max_memory: int = 2 << 30, unchanged: bool = True) -> 
     return Plan(compositions, unused)
 
 
+def _text(mask: bytes | None) -> str:
+    """Return a mask's PNG bytes as text, for JSON; "" for none."""
+    return base64.b64encode(mask or b"").decode()
+
+
 def _plain(value: Any) -> Any:
     """Return a NumPy number as Python's, for JSON."""
     if isinstance(value, np.generic):
@@ -171,6 +178,7 @@ def _layer(layer: Layer, path: Path) -> dict[str, Any]:
     return {
         "photo": {
             **{n: getattr(photo, n) for n in _PHOTO_FIELDS},
+            **{n: _text(getattr(photo, n)) for n in _MASKS},
             "path": os.path.relpath(photo.path.resolve(), path.resolve().parent),
         },
         "camera": {**vars(layer.camera), "rotation": layer.camera.rotation.tolist()},
@@ -213,6 +221,7 @@ def _loaded_photo(p: dict[str, Any], path: Path | None) -> Photo:
     """Return a photo of the file at `path`, None where it need not be there."""
     known = {n: p[n] for n in _PHOTO_FIELDS}
     known["distortion"] = tuple(known["distortion"])
+    known |= {n: base64.b64decode(p[n]) for n in _MASKS if p.get(n)}
     if path is None:
         return Photo(path=None, **known)
     where = (path.resolve().parent / p["path"]).resolve()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from composer.backend import to_device
 from composer.errors import OutputError, PhotoError
+from composer.media.masks import without_excluded
 from composer.media.metadata import icc_profile
 from composer.media.opening import DAMAGE, is_jpeg, is_tiff, opened, reason
 from composer.media.png import read_chunks
@@ -198,7 +199,7 @@ class PhotoStore:
             if found is None and device != "cpu":
                 return self._uploaded(key, self.pixels(photo, shrink), device)
             if found is None:
-                found = self._keep(key, self._made(photo, shrink), photo)
+                found = self._keep(key, without_excluded(self._made(photo, shrink), photo), photo)
         return found
 
     def rest(self, photo: Photo, shrink: int = 1) -> None:

@@ -36,11 +36,11 @@ def coverage(composition: Composition, margin: float = 0.0) -> Array:
 
 
 def has_holes(composition: Composition) -> bool:
-    """Tell whether some of the canvas lies outside every photo, or a photo has alpha of its own.
+    """Tell whether some of the canvas lies outside every photo, or a photo has alpha or excluded parts.
 
     Looks at cells first, and at every pixel of those that no photo covers with room to spare.
     """
-    if any(la.photo.alpha for la in composition.layers):
+    if any(la.photo.alpha or la.photo.exclude for la in composition.layers):
         return True
     step = _step(composition)
     small = reduced(composition, step)

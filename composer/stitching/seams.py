@@ -8,7 +8,8 @@ cuts, Lombaert et al., ICCV 2005). Any shape of overlap will do, rings included.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -20,16 +21,17 @@ from composer.records import Composition, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["find_seams"]
+__all__ = ["DETAIL", "find_seams", "neighbours", "with_claims"]
 
 NOISE = 0.03  # differences below this are noise, not structure
 SHORT = 0.004  # what a cell's length of seam costs where the layers agree
 LEVELS = 3
 BAND = 4
 CORE = 0.25
+DETAIL = 2  # how much finer than the seams' grid layers are compared
 
 
-def find_seams(composition: Composition, tiles: list[Tile]) -> Array:
+def find_seams(composition: Composition, tiles: Sequence[Tile], detail: Sequence[Tile] = ()) -> Array:
     """Assign every cell of a (reduced) canvas to a layer.
 
     Parameters
@@ -39,6 +41,9 @@ def find_seams(composition: Composition, tiles: list[Tile]) -> Array:
     tiles : list of Tile
         The layers warped at that resolution, `weight` from edge to centre; a rectangle may run past
         the edge of a closed canvas.
+    detail : sequence of Tile
+        The same layers DETAIL times as fine, image uint8, on rectangles DETAIL times as large. Photos that
+        differ in thin lines or by little misplacement agree when reduced; here the seams see it.
 
     Returns
     -------
@@ -47,13 +52,34 @@ def find_seams(composition: Composition, tiles: list[Tile]) -> Array:
     labels = _nearest_centre(composition, tiles)
     overlaps: dict[tuple[int, int], _Overlap | None] = {}
     for level in range(LEVELS - 1, -1, -1):
-        for i, j in _neighbours(labels, composition.closed):
+        for i, j in neighbours(labels, composition.closed):
             if (i, j) not in overlaps:
-                overlaps[i, j] = _overlap(composition, tiles[i], tiles[j])
+                overlaps[i, j] = _overlap(composition, tiles, (i, j), detail)
             overlap = overlaps[i, j]
             if overlap is not None:
                 _swap(labels, overlap, i, j, level, banded=level < LEVELS - 1)
     return _extend(labels)
+
+
+def with_claims(composition: Composition, tiles: Sequence[Tile], claims: Array) -> list[Tile]:
+    """Return tiles that are not valid where another has a claim and is valid itself.
+
+    Parameters
+    ----------
+    composition : Composition
+        The reduced composition that the tiles were warped for.
+    tiles : sequence of Tile
+    claims : (H, W) int16
+        Index of the layer that is to own each cell, -1 where the seams decide.
+    """
+    held = np.zeros(claims.shape, bool)
+    places = [(slice(t.rect.y0, t.rect.y1), _columns(t.rect, composition.width)) for t in tiles]
+    for k, (tile, place) in enumerate(zip(tiles, places, strict=True)):
+        held[place] |= tile.valid & (claims[place] == k)
+    return [
+        replace(tile, valid=tile.valid & (~held[place] | (claims[place] == k)))
+        for k, (tile, place) in enumerate(zip(tiles, places, strict=True))
+    ]
 
 
 @dataclass(frozen=True)
@@ -68,7 +94,10 @@ class _Overlap:
     core: Array
 
 
-def _overlap(composition: Composition, one: Tile, other: Tile) -> _Overlap | None:
+def _overlap(
+    composition: Composition, tiles: Sequence[Tile], pair: tuple[int, int], detail: Sequence[Tile]
+) -> _Overlap | None:
+    one, other = (tiles[k] for k in pair)
     window = shared_rect(one.rect, other.rect, composition)
     if window is None:
         return None
@@ -77,15 +106,23 @@ def _overlap(composition: Composition, one: Tile, other: Tile) -> _Overlap | Non
     if not both.any():
         return None
     core = (a.weight - b.weight) / np.maximum(np.maximum(a.weight, b.weight), 1e-6)
+    if detail:
+        large = Rect(*(DETAIL * side for side in window))
+        fine = replace(composition, width=DETAIL * composition.width)
+        a, b = (window_of(detail[k], large, fine) for k in pair)
+        a, b = (replace(t, image=t.image * np.float32(1 / 255)) for t in (a, b))
+        difference = _blocks(_difference(a, b), DETAIL, "mean")
+    else:
+        difference = _difference(a, b)
     rows = slice(window.y0, window.y1)
-    return _Overlap(rows, _columns(window, composition.width), both, _difference(a, b), core)
+    return _Overlap(rows, _columns(window, composition.width), both, difference, core)
 
 
 def _columns(rect: Rect, width: int) -> Array:
     return np.arange(rect.x0, rect.x1) % width
 
 
-def _nearest_centre(composition: Composition, tiles: list[Tile]) -> Array:
+def _nearest_centre(composition: Composition, tiles: Sequence[Tile]) -> Array:
     labels = np.full((composition.height, composition.width), -1, np.int16)
     best = np.full(labels.shape, -1.0, np.float32)
     for k, tile in enumerate(tiles):
@@ -98,7 +135,7 @@ def _nearest_centre(composition: Composition, tiles: list[Tile]) -> Array:
     return labels
 
 
-def _neighbours(labels: Array, closed: bool) -> list[tuple[int, int]]:
+def neighbours(labels: Array, closed: bool) -> list[tuple[int, int]]:
     """Return the pairs of layers whose cells touch."""
     beside = np.roll(labels, -1, 1) if closed else labels[:, 1:]
     left = labels if closed else labels[:, :-1]
@@ -138,11 +175,12 @@ def _swap(labels: Array, overlap: _Overlap, i: int, j: int, level: int, banded: 
 def _difference(a: Tile, b: Tile) -> Array:
     """Return how visible a seam would be at each cell: colour and edges that disagree, above noise."""
     gap = a.image - b.image
-    colour = np.sqrt((gap * gap).mean(2))
+    channels = [gap[:, :, c] for c in range(gap.shape[2])]  # NumPy is slow over a short last axis
+    colour = np.sqrt(sum(c * c for c in channels) / np.float32(len(channels)))
+    grey = np.ascontiguousarray(sum(channels) / np.float32(len(channels)))
     edges = np.zeros_like(colour)
     for dx, dy in ((1, 0), (0, 1)):
-        slope = cv2.Sobel(np.ascontiguousarray(gap.mean(2)), cv2.CV_32F, dx, dy, scale=0.25)
-        edges += np.abs(slope)
+        edges += np.abs(cv2.Sobel(grey, cv2.CV_32F, dx, dy, scale=0.25))
     d = colour + edges
     return d * d / (d + NOISE)
 
@@ -157,7 +195,7 @@ def _blocks(values: Array, step: int, how: str) -> Array:
         ((0, height - values.shape[0]), (0, width - values.shape[1])),
         mode="edge",
     )
-    mean = padded.reshape(height // step, step, width // step, step).mean((1, 3))
+    mean = cv2.resize(padded, (width // step, height // step), interpolation=cv2.INTER_AREA)
     return mean if how == "mean" else mean > 0.999 if how == "all" else mean >= 0.5
 
 

@@ -1,4 +1,4 @@
-"""The stages of stitching: records in, records out. Everything on arrays is done by their neighbours."""
+"""The stages of stitching up to a canvas. Everything on arrays is done by their neighbours."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.features import Features, find_features, to_grey8, within_circle
+from composer.align.features import Features, find_features, outside_mask, to_grey8, within_circle
 from composer.align.homography import Pair, find_homography
 from composer.align.matching import distinct_places, match_descriptors
-from composer.align.projection import reduced
 from composer.align.retrieval import FEW, bridging_pairs, closing_pairs, count_votes, likely_pairs
 from composer.align.rotation import find_fisheye_pair
-from composer.align.warp import seam_step, shared_rect, warp_all, window_of
 from composer.backend.parallel import over
-from composer.errors import NothingToStitch, OptionError, PhotoError
+from composer.errors import NothingToStitch, PhotoError
 from composer.media.decode import coarse, store_of
 from composer.records import (
     FLAT,
@@ -29,26 +27,21 @@ from composer.records import (
     Photos,
     Plan,
     Projection,
-    Tile,
     Unused,
 )
 from composer.stitching.cameras import connected_groups, level
 from composer.stitching.candidates import named_pairs
 from composer.stitching.crop import largest_rectangle
-from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.layout import View, choose_projection, fit_canvas, rescaled, without_unseen
 from composer.stitching.points import constraints, read_points, with_control_points
 from composer.stitching.registration import Registered, register
 from composer.stitching.relayout import carried_over
-from composer.stitching.seams import find_seams
 
 Array = NDArray[Any]
 
 __all__ = [
-    "CompensateExposure",
     "EstimateCameras",
     "FindFeatures",
-    "FindSeams",
     "LayOut",
     "Level",
     "MatchPhotos",
@@ -102,7 +95,8 @@ class FindFeatures:
                 small = store.pixels(photo, coarse(photo, self.megapixels))
                 size = photo.width, photo.height
                 found = find_features(to_grey8(small), self.megapixels, self.count, size)
-                return found if photo.circle_px is None else within_circle(found, photo)
+                found = found if photo.circle_px is None else within_circle(found, photo)
+                return outside_mask(found, photo)
             except PhotoError as error:
                 return error
 
@@ -327,87 +321,3 @@ class LayOut:
         if self.crop == "rectangle":
             composition = largest_rectangle(composition)
         return rescaled(composition, self.width) if self.width else composition
-
-
-@dataclass(frozen=True)
-class CompensateExposure:
-    """Solve for each photo's gain and the lens's vignetting over the overlaps, where they are not known.
-
-    Options: `anchor`, the name or stem of the photo that keeps its exposure and white balance; the
-    others are brought to it. Without one the median exposure is kept.
-    """
-
-    takes: ClassVar[type] = Plan
-    gives: ClassVar[type] = Plan
-    anchor: str = ""
-
-    def __call__(self, plan: Plan, context: Context) -> Plan:
-        if self.anchor and not any(self._anchor(c.layers) is not None for c in plan.compositions):
-            raise OptionError(f"anchor {self.anchor}: no such photo in a panorama; give one by its file name")
-        return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
-
-    def _solve(self, composition: Composition, context: Context) -> Composition:
-        small = reduced(composition, 2 * seam_step(composition))
-        tiles = warp_all(small, context, "exposure", correct=False)
-        known = not self.anchor and _known(composition)
-        layers = composition.layers if known else self._evened(small, composition.layers, tiles)
-        gains = np.array([la.gain for la in layers])
-        white = white_level(tiles, gains) if _integers(composition) else 1.0
-        return replace(composition, layers=layers, white=white)
-
-    def _evened(self, small: Composition, layers: tuple[Layer, ...], tiles: list[Tile]) -> tuple[Layer, ...]:
-        overlaps = []
-        for i in range(len(tiles)):
-            for j in range(i + 1, len(tiles)):
-                found = _overlap(small, tiles, i, j)
-                if found is not None:
-                    overlaps.append(found)
-        gains, fall_off = solve_exposure(overlaps, len(tiles), self._anchor(layers))
-        return tuple(
-            replace(la, gain=(float(g[0]), float(g[1]), float(g[2])), vignetting=fall_off)
-            for la, g in zip(layers, gains, strict=True)
-        )
-
-    def _anchor(self, layers: tuple[Layer, ...]) -> int | None:
-        """Return the index of the layer whose photo is the anchor."""
-        for k, layer in enumerate(layers):
-            names = {layer.photo.name, Path(layer.photo.name).name, Path(layer.photo.name).stem}
-            if self.anchor and self.anchor in names:
-                return k
-        return None
-
-
-def _known(composition: Composition) -> bool:
-    """Tell whether the exposure is settled already, as by a Hugin project."""
-    gains = {la.gain for la in composition.layers}
-    return len(gains) > 1 or any(any(la.vignetting) for la in composition.layers)
-
-
-def _integers(composition: Composition) -> bool:
-    """Tell whether values beyond white would be cut: floats keep them."""
-    return all(la.photo.dtype != "float32" for la in composition.layers)
-
-
-def _overlap(small: Composition, tiles: list[Tile], i: int, j: int) -> Overlap | None:
-    window = shared_rect(tiles[i].rect, tiles[j].rect, small)
-    if window is None:
-        return None
-    a, b = (window_of(tiles[k], window, small) for k in (i, j))
-    return collect_overlap(small, i, j, a, b)
-
-
-@dataclass(frozen=True)
-class FindSeams:
-    """Decide which photo owns each place of the canvas."""
-
-    takes: ClassVar[type] = Plan
-    gives: ClassVar[type] = Plan
-
-    def __call__(self, plan: Plan, context: Context) -> Plan:
-        return replace(plan, compositions=tuple(self._find(c, context) for c in plan.compositions))
-
-    def _find(self, composition: Composition, context: Context) -> Composition:
-        step = seam_step(composition)
-        small = reduced(composition, step)
-        tiles = warp_all(small, context, "seams")
-        return replace(composition, seam_step=step, seams=find_seams(small, tiles))

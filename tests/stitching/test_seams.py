@@ -9,7 +9,7 @@ import pytest
 
 from composer.records import Camera, Composition, Layer, Photo, Rect, Tile
 from composer.stitching.crop import largest_full_rectangle
-from composer.stitching.seams import find_seams
+from composer.stitching.seams import find_seams, with_claims
 
 PHOTO = Photo("p", None, 100, 80, 3, "uint8")
 LAYER = Layer(PHOTO, Camera(np.eye(3), 100.0))
@@ -87,3 +87,28 @@ def test_the_largest_rectangle_is_full_and_none_is_larger(seed: int) -> None:
         if covered[c:d, a:b].all()
     )  # fmt: skip
     assert (x1 - x0) * (y1 - y0) == best
+
+
+def test_detail_that_vanishes_in_the_grid_moves_the_seam() -> None:
+    base = picture()
+    rects = [Rect(0, 0, 100, 80), Rect(60, 0, 160, 80)]
+    tiles = [layer_tile(r, base) for r in rects]
+    fine = np.full((160, 320, 3), 110, np.uint8)
+    lines = fine.copy()
+    lines[:, 144:176:2], lines[:, 145:176:2] = 150, 70  # their mean is the plain value
+    detail = [
+        Tile(Rect(*(2 * s for s in r)), f[:, 2 * r.x0 : 2 * r.x1], np.ones((160, 200), bool))
+        for r, f in zip(rects, (fine, lines), strict=True)
+    ]
+    seams = find_seams(canvas(2), tiles, detail)
+    assert (seams[:, 73:87] == seams[:, 73:74]).all()
+
+
+def test_a_claim_is_held_where_the_claimant_looks_and_only_there() -> None:
+    base = picture()
+    tiles = [layer_tile(Rect(0, 0, 100, 80), base), layer_tile(Rect(60, 0, 160, 80), base)]
+    claims = np.full((80, 160), -1, np.int16)
+    claims[20:40, 90:110] = 0
+    seams = find_seams(canvas(2), with_claims(canvas(2), tiles, claims))
+    assert (seams[20:40, 90:100] == 0).all()
+    assert (seams[20:40, 100:110] == 1).all()

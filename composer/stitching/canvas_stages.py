@@ -1,0 +1,167 @@
+"""The stages of stitching on a canvas: exposure and seams."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.align.projection import reduced
+from composer.align.warp import (
+    seam_step,
+    shared_rect,
+    source_shrink,
+    warp_all,
+    warp_layer,
+    warp_mask,
+    window_of,
+)
+from composer.backend.parallel import over
+from composer.errors import OptionError
+from composer.media.decode import store_of
+from composer.records import (
+    Composition,
+    Context,
+    Layer,
+    Plan,
+    Rect,
+    Tile,
+)
+from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
+from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
+from composer.stitching.seams import DETAIL, find_seams, neighbours, with_claims
+
+Array = NDArray[Any]
+
+__all__ = ["CompensateExposure", "FindSeams"]
+
+
+@dataclass(frozen=True)
+class CompensateExposure:
+    """Solve for each photo's gain and the lens's vignetting over the overlaps, where they are not known.
+
+    Options: `anchor`, the name or stem of the photo that keeps its exposure and white balance; the
+    others are brought to it. Without one the median exposure is kept.
+    """
+
+    takes: ClassVar[type] = Plan
+    gives: ClassVar[type] = Plan
+    anchor: str = ""
+
+    def __call__(self, plan: Plan, context: Context) -> Plan:
+        if self.anchor and not any(self._anchor(c.layers) is not None for c in plan.compositions):
+            raise OptionError(f"anchor {self.anchor}: no such photo in a panorama; give one by its file name")
+        return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
+
+    def _solve(self, composition: Composition, context: Context) -> Composition:
+        small = reduced(composition, 2 * seam_step(composition))
+        tiles = warp_all(small, context, "exposure", correct=False)
+        known = not self.anchor and _known(composition)
+        layers = composition.layers if known else self._evened(small, composition.layers, tiles)
+        gains = np.array([la.gain for la in layers])
+        white = white_level(tiles, gains) if _integers(composition) else 1.0
+        return replace(composition, layers=layers, white=white)
+
+    def _evened(self, small: Composition, layers: tuple[Layer, ...], tiles: list[Tile]) -> tuple[Layer, ...]:
+        overlaps = []
+        for i in range(len(tiles)):
+            for j in range(i + 1, len(tiles)):
+                found = _overlap(small, tiles, i, j)
+                if found is not None:
+                    overlaps.append(found)
+        gains, fall_off = solve_exposure(overlaps, len(tiles), self._anchor(layers))
+        return tuple(
+            replace(la, gain=(float(g[0]), float(g[1]), float(g[2])), vignetting=fall_off)
+            for la, g in zip(layers, gains, strict=True)
+        )
+
+    def _anchor(self, layers: tuple[Layer, ...]) -> int | None:
+        """Return the index of the layer whose photo is the anchor."""
+        for k, layer in enumerate(layers):
+            names = {layer.photo.name, Path(layer.photo.name).name, Path(layer.photo.name).stem}
+            if self.anchor and self.anchor in names:
+                return k
+        return None
+
+
+def _known(composition: Composition) -> bool:
+    """Tell whether the exposure is settled already, as by a Hugin project."""
+    gains = {la.gain for la in composition.layers}
+    return len(gains) > 1 or any(any(la.vignetting) for la in composition.layers)
+
+
+def _integers(composition: Composition) -> bool:
+    """Tell whether values beyond white would be cut: floats keep them."""
+    return all(la.photo.dtype != "float32" for la in composition.layers)
+
+
+def _overlap(small: Composition, tiles: list[Tile], i: int, j: int) -> Overlap | None:
+    window = shared_rect(tiles[i].rect, tiles[j].rect, small)
+    if window is None:
+        return None
+    a, b = (window_of(tiles[k], window, small) for k in (i, j))
+    return collect_overlap(small, i, j, a, b)
+
+
+@dataclass(frozen=True)
+class FindSeams:
+    """Decide which photo owns each place of the canvas.
+
+    Options: `ghosts`, what becomes of things that moved: "keep" shows each whole, in a photo that has all
+    of it; "remove" leaves it out where most photos, or of two the one without its outline, do not show it.
+    """
+
+    takes: ClassVar[type] = Plan
+    gives: ClassVar[type] = Plan
+    ghosts: Literal["keep", "remove"] = "keep"
+
+    def __call__(self, plan: Plan, context: Context) -> Plan:
+        return replace(plan, compositions=tuple(self._find(c, context) for c in plan.compositions))
+
+    def _find(self, composition: Composition, context: Context) -> Composition:
+        step = seam_step(composition)
+        small = reduced(composition, step)
+        tiles = warp_all(small, context, "seams")
+        if any(la.photo.include for la in small.layers):
+            tiles = with_claims(small, tiles, _included(small, tiles))
+        if self.ghosts == "remove":
+            tiles = without_moving(small, tiles, moving_regions(small, tiles))
+        detail = _detailed(composition, small, context) if step >= DETAIL else []
+        seams = find_seams(small, tiles, detail)
+        if self.ghosts == "keep":
+            regions = moving_regions(small, tiles, neighbours(seams, small.closed))
+            claims = whole_regions(small, tiles, regions, seams)
+            if (claims >= 0).any():
+                seams = find_seams(small, with_claims(small, tiles, claims), detail)
+        return replace(composition, seam_step=step, seams=seams)
+
+
+def _detailed(composition: Composition, small: Composition, context: Context) -> list[Tile]:
+    """Warp every layer DETAIL times as fine as for `small`, image uint8 to save memory."""
+    fine = reduced(composition, seam_step(composition) // DETAIL)
+
+    def warp(k: int) -> Tile:
+        layer, rect = fine.layers[k], Rect(*(DETAIL * side for side in small.layers[k].rect))
+        tile = warp_layer(
+            fine, layer, rect, store_of(context).pixels(layer.photo, source_shrink(fine, layer))
+        )
+        return replace(tile, image=(tile.image * 255).clip(0, 255).astype(np.uint8))
+
+    return over(context, "seams", warp, range(len(fine.layers)))
+
+
+def _included(small: Composition, tiles: list[Tile]) -> Array:
+    """Return which layer's mask claims each cell; of several the one that sees it nearest its centre."""
+    claims = np.full((small.height, small.width), -1, np.int16)
+    best = np.zeros(claims.shape, np.float32)
+    for k, (layer, tile) in enumerate(zip(small.layers, tiles, strict=True)):
+        if layer.photo.include is None:
+            continue
+        place = slice(tile.rect.y0, tile.rect.y1), np.arange(tile.rect.x0, tile.rect.x1) % small.width
+        wins = warp_mask(small, layer, layer.photo.include) & tile.valid & (tile.weight >= best[place])
+        claims[place] = np.where(wins, np.int16(k), claims[place])
+        best[place] = np.where(wins, tile.weight, best[place])
+    return claims
