@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -28,10 +29,11 @@ from composer.media.decode import PhotoStore
 from composer.media.encode import check_folder, check_output, write_bands
 from composer.media.header import photo_from_array, read_photo
 from composer.media.inputs import expand
-from composer.media.metadata import Metadata, carried, read_metadata
+from composer.media.metadata import Metadata, carried, icc_profile, read_metadata
 from composer.pipeline import Pipeline, stitching
 from composer.records import Composition, Context, Event, Photo, Photos, Plan, Projection, Unused
 from composer.render import canvas_channels, output_dtype, render, render_bands
+from composer.report import Job, Shown, reduced_size, reducing, thumbnail, write_report
 from composer.stitching.crop import has_holes
 from composer.stitching.layout import rescaled
 from composer.stitching.stages import too_few
@@ -54,6 +56,8 @@ class Panorama:
     output : Path or None
     notes : tuple of str
         What the output's format could not keep.
+    preview : (h, w, 4) uint8 or None
+        The picture, small, and where it is valid; made for a report.
     """
 
     composition: Composition
@@ -61,6 +65,7 @@ class Panorama:
     pixels: Array | None = field(default=None, repr=False, compare=False)
     valid: Array | None = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
+    preview: Array | None = field(default=None, repr=False, compare=False)
 
     @property
     def image(self) -> Array:
@@ -129,6 +134,7 @@ def stitch(
     blend: str = "multiband",
     load: str | Path | None = None,
     save: str | Path | None = None,
+    report: str | Path | None = None,
     pipeline: Pipeline | None = None,
     settings: Mapping[str, str] | None = None,
     device: str = "auto",
@@ -160,6 +166,8 @@ def stitch(
         Render the compositions saved in this file; no photos are given then.
     save : path or None
         Save the compositions to this file.
+    report : path or None
+        Write what was done as one HTML page: the panoramas, their seams and matches, photos, time.
     pipeline : Pipeline or None
         Another chain of stages; the options above that it contains are then its own.
     settings : mapping or None
@@ -196,9 +204,11 @@ def stitch(
     target = Path(output) if output is not None else None
     across, down = fov if isinstance(fov, tuple) else (fov, 0.0)
     _check_options(projection, crop, width, preview, blend, workers)
-    for wanted in (target, Path(save) if save else None):
+    for wanted in (target, save, report):
         if wanted is not None:
-            check_folder(wanted)
+            check_folder(Path(wanted))
+    if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{report}: a report is a web page; give a name that ends in .html")
     if target is not None:
         check_output(target)
     wide = preview or width
@@ -234,13 +244,21 @@ def stitch(
             if len(found.items) < 2:
                 raise NothingToStitch(_too_few(found), found.unused)
             context = replace(context, photos=PhotoStore.for_photos(found.items, memory))
-            watch(Event("read headers", 1.0, time.perf_counter() - started))
+            watch(Event("read headers", 1.0, time.perf_counter() - started, value=found))
             plan = pipeline.plan(found, context)
         if save is not None:
             save_plan(Path(save), plan)
         outputs = _output_names(target, plan)
-        made = tuple(_made(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True))
-    return Stitched(made, plan.unused, tuple(watch.stages.items()), _peak_mb())
+        planned = time.perf_counter()
+        made = tuple(
+            _made(c, o, pipeline, context, preview=report is not None)
+            for c, o in zip(plan.compositions, outputs, strict=True)
+        )
+        watch(Event("write", 1.0, time.perf_counter() - planned - watch.stages.get("render", 0.0)))
+        result = Stitched(made, plan.unused, tuple(watch.stages.items()), _peak_mb())
+        if report is not None:
+            write_report(Path(report), _job(result, pipeline, context))
+    return result
 
 
 def run(
@@ -356,21 +374,45 @@ def _output_names(target: Path | None, plan: Plan) -> list[Path | None]:
     return names
 
 
-def _made(composition: Composition, output: Path | None, pipeline: Pipeline, context: Context) -> Panorama:
+def _made(
+    composition: Composition, output: Path | None, pipeline: Pipeline, context: Context, *, preview: bool
+) -> Panorama:
     """Render one panorama to memory or to its file."""
+    small = np.zeros((*reduced_size(composition), 4), np.uint8) if preview else None
     if output is None:
         image, valid = render(composition, pipeline.blend, context, pipeline.tile_stages)
-        return Panorama(composition, None, image, valid)
+        if small is not None:
+            rows = ((y, image[y : y + 256], valid[y : y + 256]) for y in range(0, len(image), 256))
+            deque(reducing(rows, composition.height, small), 0)
+        return Panorama(composition, None, image, valid, preview=small)
     first = composition.layers[0].photo
     metadata = carried(read_metadata(first), composition.width, composition.height)
     if context.photos.profile is not None:
         metadata = Metadata(metadata.exif, context.photos.profile, metadata.xmp)
     bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
+    if small is not None:
+        bands = reducing(bands, composition.height, small)
     shape = (composition.height, composition.width, canvas_channels(composition))
     streamed = output.suffix.lower() in (".tif", ".tiff")
     holes = streamed and has_holes(composition)
     notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
-    return Panorama(composition, output, notes=tuple(notes))
+    return Panorama(composition, output, notes=tuple(notes), preview=small)
+
+
+def _job(result: Stitched, pipeline: Pipeline, context: Context) -> Job:
+    """Gather what a report shows."""
+    shown = []
+    for k, panorama in enumerate(result.panoramas, 1):
+        assert panorama.preview is not None
+        photos = [la.photo for la in panorama.composition.layers]
+        thumbnails = tuple(thumbnail(context.photos.pixels(p), p.channels) for p in photos)
+        profile = context.photos.profile or icc_profile(photos[0])
+        title = panorama.output.name if panorama.output else f"Panorama {k}"
+        shown.append(
+            Shown(panorama.composition, title, panorama.preview, thumbnails, profile, panorama.notes)
+        )
+    settings = (("device", context.device), ("threads", str(context.workers)))
+    return Job(tuple(shown), result.unused, result.stages, result.peak_mb, settings, pipeline.to_toml())
 
 
 def _peak_mb() -> float:

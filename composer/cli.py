@@ -12,11 +12,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go o
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
     from composer.api import Stitched
     from composer.records import Event
 
+    Work = Callable[[Callable[[Event], None], Callable[[], bool]], Stitched]
+
 __all__ = ["app", "main"]
+
+GRACE_S = 0.4  # for a job to stop by itself
 
 app = typer.Typer(
     add_completion=False,
@@ -67,6 +73,9 @@ PhotoArguments = Annotated[
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif or .webp.")]
 Summary = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")]
+ReportPage = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.html", help="Write a page that shows what was done.")
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Set a stage's option.")
 ]
@@ -93,6 +102,7 @@ def stitch(
     roll: Annotated[float, typer.Option(help="Turn the view clockwise, in degrees.")] = 0.0,
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
     summary: Summary = None,
+    report: ReportPage = None,
     save: Annotated[Path | None, typer.Option(metavar="FILE", help="Save the compositions.")] = None,
     load: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Render saved compositions; give no photos.")
@@ -108,18 +118,18 @@ def stitch(
     if bool(photos) == bool(load):
         _usage("give photographs to stitch, or --load FILE to render saved compositions")
 
-    def work(observe: Callable[[Event], None]) -> Stitched:
+    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Stitched:
         from composer import api
 
         _check_summary(summary)
         return api.stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), blend=blend.value,
-            load=load, save=save, settings=_settings(settings or []), device=device.value, workers=workers,
-            max_memory=_bytes(max_memory), observe=observe,
+            load=load, save=save, report=report, settings=_settings(settings or []), device=device.value,
+            workers=workers, max_memory=_bytes(max_memory), observe=observe, cancelled=cancelled,
         )  # fmt: skip
 
-    _report(_guarded(work, debug, quiet, summary), summary, save, quiet)
+    _report(_guarded(work, debug, quiet, summary), summary, save, quiet, report)
 
 
 @app.command()
@@ -128,6 +138,7 @@ def run(
     output: Output,
     photos: PhotoArguments = None,
     summary: Summary = None,
+    report: ReportPage = None,
     settings: Set = None,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
@@ -137,17 +148,18 @@ def run(
 ) -> None:
     """Run a pipeline from a TOML file on photographs."""
 
-    def work(observe: Callable[[Event], None]) -> Stitched:
+    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Stitched:
         from composer import api
         from composer.pipeline import Pipeline
 
         _check_summary(summary)
         return api.run(
-            Pipeline.from_toml(pipeline), photos or [], output, settings=_settings(settings or []),
-            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
+            Pipeline.from_toml(pipeline), photos or [], output, report=report,
+            settings=_settings(settings or []), device=device.value, workers=workers,
+            max_memory=_bytes(max_memory), observe=observe, cancelled=cancelled,
         )  # fmt: skip
 
-    _report(_guarded(work, debug, quiet, summary), summary, None, quiet)
+    _report(_guarded(work, debug, quiet, summary), summary, None, quiet, report)
 
 
 @app.command()
@@ -210,15 +222,13 @@ def _check_summary(summary: Path | None) -> None:
         check_folder(summary)
 
 
-def _guarded(
-    work: Callable[[Callable[[Event], None]], Stitched], debug: bool, quiet: bool, summary: Path | None
-) -> Stitched:
+def _guarded(work: Work, debug: bool, quiet: bool, summary: Path | None) -> Stitched:
     """Run a job with progress; turn errors into one line and an exit status."""
     from composer.errors import ComposerError, NothingToStitch
 
     try:
         with _progress(quiet) as observe:
-            return work(observe)
+            return _interruptible(work, observe)
     except NothingToStitch as error:
         if debug:
             raise
@@ -237,9 +247,44 @@ def _guarded(
             raise
         typer.echo("composer: out of memory; use --width or fewer photos", err=True)
     except KeyboardInterrupt:
-        typer.echo("composer: stopped; nothing was written", err=True)
-        raise typer.Exit(130) from None
+        _end_now()
     raise typer.Exit(1)
+
+
+def _interruptible(work: Work, observe: Callable[[Event], None]) -> Stitched:
+    """Run a job on a thread of its own, so that Ctrl-C need not wait until a native call returns.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The job had a moment to stop by itself, but may still be running: end the process.
+    """
+    stop, done = threading.Event(), Future[Any]()
+
+    def job() -> None:
+        try:
+            done.set_result(work(observe, stop.is_set))
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, whatever it is
+            done.set_exception(error)
+
+    threading.Thread(target=job, daemon=True).start()
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        stop.set()
+        wait([done], GRACE_S)
+        raise
+
+
+def _end_now() -> NoReturn:
+    """End the process with status 130, whatever its threads are doing."""
+    from composer.media.encode import discard_unfinished
+
+    discard_unfinished()
+    with suppress(OSError, KeyboardInterrupt):
+        typer.echo("composer: stopped; no file is left half-written", err=True)
+        sys.stdout.flush()
+    os._exit(130)
 
 
 def _of(unused: Any) -> str:
@@ -277,7 +322,9 @@ def _say_finished(event: Event) -> None:
         typer.echo(f"{event.stage:<14} {event.seconds:6.2f} s", err=True)
 
 
-def _report(result: Stitched, summary: Path | None, save: Path | None, quiet: bool) -> None:
+def _report(
+    result: Stitched, summary: Path | None, save: Path | None, quiet: bool, page: Path | None
+) -> None:
     """Say what was made of the photos, and write the summary."""
     if summary is not None:
         _write_json(summary, result.summary())
@@ -295,6 +342,8 @@ def _report(result: Stitched, summary: Path | None, save: Path | None, quiet: bo
         )
         for note in panorama.notes:
             typer.echo(f"note      {note}")
+    if page is not None:
+        typer.echo(f"{page}  report; open it in a browser")
     if save is not None:
         typer.echo(f"{save}  compositions; render them again with composer stitch --load {save}")
 

@@ -22,7 +22,7 @@ from composer.media.profiles import fitting
 
 Array = NDArray[Any]
 
-__all__ = ["check_output", "replacing", "write_bands", "write_image"]
+__all__ = ["check_output", "discard_unfinished", "replacing", "write_bands", "write_image"]
 
 LIMITS = {"JPEG": 65500, "WebP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 1}
 FORMATS = {
@@ -31,6 +31,7 @@ FORMATS = {
 TIFF_TILE = 256
 CLASSIC_TIFF = 4_000_000_000
 JPEG_QUALITY = 95
+_UNFINISHED: set[Path] = set()  # files being written under temporary names
 JPEG_SEGMENT = 65000  # a marker's 64 kB less what Pillow puts in front
 
 
@@ -96,6 +97,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             "w+b", dir=path.parent, prefix=".composer-", suffix=".part", delete=False
         ) as file:
             temporary = Path(file.name)
+            _UNFINISHED.add(temporary)
             yield file  # type: ignore[misc]
             file.flush()
             os.fsync(file.fileno())
@@ -110,6 +112,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         ) from error
     finally:
         if temporary is not None:
+            temporary.unlink(missing_ok=True)
+            _UNFINISHED.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove the files that are being written: for a process that ends without unwinding."""
+    for temporary in list(_UNFINISHED):
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
