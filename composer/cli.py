@@ -293,7 +293,7 @@ def _of(unused: Any) -> str:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
-    """Show a bar a stage on a terminal; one line a finished stage elsewhere."""
+    """Show a bar a stage and the time left on a terminal; one line a finished stage elsewhere."""
     if quiet:
         yield lambda event: None
         return
@@ -301,13 +301,26 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
         yield _say_finished
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
-    columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn()
+    from composer.progress import Outlook
+
+    outlook = Outlook()
+
+    class TimeLeft(TextColumn):
+        """Says how long the job will still take, beside the stage that runs."""
+
+        def render(self, task: Task) -> Text:
+            left = None if task.finished else outlook.seconds_left()
+            return Text("" if left is None else f"about {_spoken(left)} left")
+
+    columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn(), TimeLeft("")
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {}
 
         def observe(event: Event) -> None:
+            outlook(event)
             if event.seconds is not None and event.stage not in tasks:
                 return
             if event.stage not in tasks:
@@ -315,6 +328,13 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
             bars.update(tasks[event.stage], completed=event.fraction)
 
         yield observe
+
+
+def _spoken(seconds: float) -> str:
+    """Return a duration as roughly as it is known: 3 s, 40 s, 5 min."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 5) * 5} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 
 def _say_finished(event: Event) -> None:
