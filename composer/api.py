@@ -12,7 +12,7 @@ from typing import Any, get_args
 from composer.backend import resolve_device
 from composer.backend.memory import allowance, peak_mb
 from composer.cube import with_face, write_faces
-from composer.errors import OptionError
+from composer.errors import OptionError, OutputError
 from composer.media.archive import check_saving, save_plan
 from composer.media.encode import check_folder, check_layers, check_output
 from composer.media.lens import LENSES
@@ -20,9 +20,10 @@ from composer.media.mask_files import with_masks
 from composer.pipeline import Pipeline, stitching
 from composer.planning import Source, applied_plan, loaded_plan, made_plan, read_photos
 from composer.records import FLAT, Composition, Context, Event, Plan, Projection
+from composer.report import write_report
 from composer.results import Panorama, Stitched
 from composer.stitching.candidates import check_pairs
-from composer.writing import check_canvases, output_names, rendered, write_layers
+from composer.writing import check_canvases, output_names, rendered, report_job, write_layers
 
 __all__ = ["Panorama", "Stitched", "run", "stitch"]
 
@@ -54,6 +55,7 @@ def stitch(
     cube: str | Path | None = None,
     patches: Mapping[str, str | Path] | None = None,
     layers: str | Path | None = None,
+    report: str | Path | None = None,
     pipeline: Pipeline | None = None,
     settings: Mapping[str, str] | None = None,
     device: str = "auto",
@@ -114,6 +116,8 @@ def stitch(
         Retouched faces ("front", "right", "back", "left", "up", "down") and their files, to be put back.
     layers : path or None
         Write every warped photo and its seam mask as the pages of this TIFF, to retouch elsewhere.
+    report : path or None
+        Write what was done as one HTML page: the panoramas, their seams and matches, photos, time.
     pipeline : Pipeline or None
         Another chain of stages; the options above that it contains are then its own.
     settings : mapping or None
@@ -155,9 +159,11 @@ def stitch(
     check_pairs(str(pairs))
     if load is not None and template is not None:
         raise OptionError("load and template were both given; load renders a plan's own photos, so drop one")
-    for wanted in (target, save, cube):
+    for wanted in (target, save, cube, report):
         if wanted is not None:
             check_folder(Path(wanted))
+    if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{report}: a report is a web page; give a name that ends in .html")
     if target is not None:
         check_output(target)
     if layers is not None:
@@ -210,11 +216,13 @@ def stitch(
             write_layers(plan, output_names(Path(layers), plan), context)
         if cube is not None:
             write_faces(*_single(plan, "--cube"), Path(cube), pipeline.blend, context)
-        made = tuple(
-            rendered(c, o, pipeline, context) for c, o in zip(plan.compositions, outputs, strict=True)
-        )
+        jobs = zip(plan.compositions, outputs, strict=True)
+        made = tuple(rendered(c, o, pipeline, context, preview=report is not None) for c, o in jobs)
         made = (*(replace(p, notes=(*p.notes, *lost)) for p in made[:1]), *made[1:])
-    return Stitched(made, plan.unused, tuple(watch.stages.items()), peak_mb())
+        result = Stitched(made, plan.unused, tuple(watch.stages.items()), peak_mb())
+        if report is not None:
+            write_report(Path(report), report_job(result, pipeline, context))
+    return result
 
 
 def run(

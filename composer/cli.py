@@ -12,11 +12,13 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go o
 
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -24,7 +26,11 @@ if TYPE_CHECKING:
     from composer.api import Stitched
     from composer.records import Event
 
+    Work = Callable[[Callable[[Event], None], Callable[[], bool]], Stitched]
+
 __all__ = ["app", "main"]
+
+GRACE_S = 0.4  # for a job to stop by itself
 
 app = typer.Typer(
     add_completion=False,
@@ -83,6 +89,9 @@ Output = Annotated[
     Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif, .webp or .dzi.")
 ]
 Summary = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")]
+ReportPage = Annotated[
+    Path | None, typer.Option("--report", metavar="FILE.html", help="Write a page that shows what was done.")
+]
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Set a stage's option.")
 ]
@@ -133,6 +142,7 @@ def stitch(
         typer.Option(metavar="HOW|FILE", help="Photos to match: auto, all, sequence, gps, or from a file."),
     ] = "auto",
     summary: Summary = None,
+    report: ReportPage = None,
     save: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Save the compositions; .pto for Hugin.")
     ] = None,
@@ -162,7 +172,7 @@ def stitch(
     if bool(photos) == bool(load):
         _usage("give photographs to stitch, or --load FILE to render saved compositions")
 
-    def work(observe: Callable[[Event], None]) -> Stitched:
+    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Stitched:
         from composer import api
 
         _check_summary(summary)
@@ -171,11 +181,12 @@ def stitch(
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), points=points,
             lens=lens.value, lens_fov=lens_fov, anchor=anchor, include=include, exclude=exclude,
             ghosts=ghosts.value, pairs=pairs, blend=blend.value, load=load, template=template, save=save,
-            cube=cube, patches=_patches(patch or []), layers=layers, settings=_settings(settings or []),
-            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
+            cube=cube, patches=_patches(patch or []), layers=layers, report=report,
+            settings=_settings(settings or []), device=device.value, workers=workers,
+            max_memory=_bytes(max_memory), observe=observe, cancelled=cancelled,
         )  # fmt: skip
 
-    _report(_guarded(work, debug, quiet, summary), summary, save, quiet)
+    _report(_guarded(work, debug, quiet, summary), summary, save, quiet, report)
 
 
 @app.command()
@@ -184,6 +195,7 @@ def run(
     output: Output,
     photos: PhotoArguments = None,
     summary: Summary = None,
+    report: ReportPage = None,
     settings: Set = None,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
@@ -193,17 +205,18 @@ def run(
 ) -> None:
     """Run a pipeline from a TOML file on photographs."""
 
-    def work(observe: Callable[[Event], None]) -> Stitched:
+    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Stitched:
         from composer import api
         from composer.pipeline import Pipeline
 
         _check_summary(summary)
         return api.run(
-            Pipeline.from_toml(pipeline), photos or [], output, settings=_settings(settings or []),
-            device=device.value, workers=workers, max_memory=_bytes(max_memory), observe=observe,
+            Pipeline.from_toml(pipeline), photos or [], output, report=report,
+            settings=_settings(settings or []), device=device.value, workers=workers,
+            max_memory=_bytes(max_memory), observe=observe, cancelled=cancelled,
         )  # fmt: skip
 
-    _report(_guarded(work, debug, quiet, summary), summary, None, quiet)
+    _report(_guarded(work, debug, quiet, summary), summary, None, quiet, report)
 
 
 @app.command()
@@ -276,15 +289,13 @@ def _check_summary(summary: Path | None) -> None:
         check_folder(summary)
 
 
-def _guarded(
-    work: Callable[[Callable[[Event], None]], Stitched], debug: bool, quiet: bool, summary: Path | None
-) -> Stitched:
+def _guarded(work: Work, debug: bool, quiet: bool, summary: Path | None) -> Stitched:
     """Run a job with progress; turn errors into one line and an exit status."""
     from composer.errors import ComposerError, NothingToStitch
 
     try:
         with _progress(quiet) as observe:
-            return work(observe)
+            return _interruptible(work, observe)
     except NothingToStitch as error:
         if debug:
             raise
@@ -303,9 +314,44 @@ def _guarded(
             raise
         typer.echo("composer: out of memory; use --width or fewer photos", err=True)
     except KeyboardInterrupt:
-        typer.echo("composer: stopped; nothing was written", err=True)
-        raise typer.Exit(130) from None
+        _end_now()
     raise typer.Exit(1)
+
+
+def _interruptible(work: Work, observe: Callable[[Event], None]) -> Stitched:
+    """Run a job on a thread of its own, so that Ctrl-C need not wait until a native call returns.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The job had a moment to stop by itself, but may still be running: end the process.
+    """
+    stop, done = threading.Event(), Future[Any]()
+
+    def job() -> None:
+        try:
+            done.set_result(work(observe, stop.is_set))
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, whatever it is
+            done.set_exception(error)
+
+    threading.Thread(target=job, daemon=True).start()
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        stop.set()
+        wait([done], GRACE_S)
+        raise
+
+
+def _end_now() -> NoReturn:
+    """End the process with status 130, whatever its threads are doing."""
+    from composer.media.encode import discard_unfinished
+
+    discard_unfinished()
+    with suppress(OSError, KeyboardInterrupt):
+        typer.echo("composer: stopped; no file is left half-written", err=True)
+        sys.stdout.flush()
+    os._exit(130)
 
 
 def _of(unused: Any) -> str:
@@ -314,7 +360,7 @@ def _of(unused: Any) -> str:
 
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
-    """Show a bar a stage on a terminal; one line a finished stage elsewhere."""
+    """Show a bar a stage and the time left on a terminal; one line a finished stage elsewhere."""
     if quiet:
         yield lambda event: None
         return
@@ -322,13 +368,26 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
         yield _say_finished
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
+    from rich.text import Text
 
-    columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn()
+    from composer.progress import Outlook
+
+    outlook = Outlook()
+
+    class TimeLeft(TextColumn):
+        """Says how long the job will still take, beside the stage that runs."""
+
+        def render(self, task: Task) -> Text:
+            left = None if task.finished else outlook.seconds_left()
+            return Text("" if left is None else f"about {_spoken(left)} left")
+
+    columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn(), TimeLeft("")
     with Progress(*columns, console=Console(stderr=True)) as bars:
         tasks: dict[str, TaskID] = {}
 
         def observe(event: Event) -> None:
+            outlook(event)
             if event.seconds is not None and event.stage not in tasks:
                 return
             if event.stage not in tasks:
@@ -338,12 +397,21 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
         yield observe
 
 
+def _spoken(seconds: float) -> str:
+    """Return a duration as roughly as it is known: 3 s, 40 s, 5 min."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 5) * 5} s" if seconds < 100 else f"{round(seconds / 60)} min"
+
+
 def _say_finished(event: Event) -> None:
     if event.seconds is not None:
         typer.echo(f"{event.stage:<14} {event.seconds:6.2f} s", err=True)
 
 
-def _report(result: Stitched, summary: Path | None, save: Path | None, quiet: bool) -> None:
+def _report(
+    result: Stitched, summary: Path | None, save: Path | None, quiet: bool, page: Path | None
+) -> None:
     """Say what was made of the photos, and write the summary."""
     if summary is not None:
         _write_json(summary, result.summary())
@@ -362,6 +430,8 @@ def _report(result: Stitched, summary: Path | None, save: Path | None, quiet: bo
         )
         for note in panorama.notes:
             typer.echo(f"note      {note}")
+    if page is not None:
+        typer.echo(f"{page}  report; open it in a browser")
     if save is not None:
         typer.echo(f"{save}  compositions; render them again with composer stitch --load {save}")
 

@@ -28,6 +28,8 @@ class Panorama:
     output : Path or None
     notes : tuple of str
         What the output's format, or that of a saved project, could not keep.
+    preview : (h, w, 4) uint8 or None
+        The picture, small, and where it is valid; made for a report.
     """
 
     composition: Composition
@@ -35,6 +37,7 @@ class Panorama:
     pixels: Array | None = field(default=None, repr=False, compare=False)
     valid: Array | None = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
+    preview: Array | None = field(default=None, repr=False, compare=False)
 
     @property
     def image(self) -> Array:

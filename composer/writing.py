@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +11,20 @@ import numpy as np
 
 from composer.errors import OutputError
 from composer.layers import layer_pages
+from composer.media.decode import coarse
 from composer.media.encode import STREAMED, check_output, replacing, write_bands
 from composer.media.gpano import with_sphere
-from composer.media.metadata import Metadata, carried, read_metadata
+from composer.media.metadata import Metadata, carried, icc_profile, read_metadata
 from composer.media.tiff_write import write_pages
 from composer.pipeline import Pipeline
 from composer.planning import PHOTO_SHARE
 from composer.records import Composition, Context, Event, Plan
 from composer.render import canvas_channels, output_dtype, render, render_bands
-from composer.results import Panorama
+from composer.report import Job, Shown, reduced_size, reducing, thumbnail
+from composer.results import Panorama, Stitched
 from composer.stitching.crop import has_holes
 
-__all__ = ["check_canvases", "output_names", "rendered", "write_layers"]
+__all__ = ["check_canvases", "output_names", "rendered", "report_job", "write_layers"]
 
 
 def output_names(target: Path | None, plan: Plan) -> list[Path | None]:
@@ -75,14 +78,48 @@ def _metadata(composition: Composition, context: Context) -> Metadata:
     return replace(metadata, xmp=with_sphere(metadata.xmp, composition))
 
 
-def rendered(composition: Composition, output: Path | None, pipeline: Pipeline, context: Context) -> Panorama:
-    """Render one panorama to memory or to its file."""
+def rendered(
+    composition: Composition, output: Path | None, pipeline: Pipeline, context: Context, *, preview: bool
+) -> Panorama:
+    """Render one panorama to memory or to its file; `preview` keeps a small one beside it, for a report."""
+    started, before = time.perf_counter(), context.observe
+    seconds = 0.0
+
+    def observe(event: Event) -> None:
+        nonlocal seconds
+        seconds += event.seconds or 0.0
+        before(event)
+
+    context = replace(context, observe=observe)
+    small = np.zeros((*reduced_size(composition), 4), np.uint8) if preview else None
     if output is None:
         image, valid = render(composition, pipeline.blend, context, pipeline.tile_stages)
-        return Panorama(composition, None, image, valid)
+        if small is not None:
+            rows = ((y, image[y : y + 256], valid[y : y + 256]) for y in range(0, len(image), 256))
+            deque(reducing(rows, composition.height, small), 0)
+        return Panorama(composition, None, image, valid, preview=small)
     bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
+    if small is not None:
+        bands = reducing(bands, composition.height, small)
     shape = (composition.height, composition.width, canvas_channels(composition))
     holes = check_output(output) in ("TIFF", "PNG") and has_holes(composition)
     metadata = _metadata(composition, context)
     notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
-    return Panorama(composition, output, notes=tuple(notes))
+    before(Event("write", 1.0, time.perf_counter() - started - seconds))
+    return Panorama(composition, output, notes=tuple(notes), preview=small)
+
+
+def report_job(result: Stitched, pipeline: Pipeline, context: Context) -> Job:
+    """Gather what a report shows."""
+    shown = []
+    for k, panorama in enumerate(result.panoramas, 1):
+        assert panorama.preview is not None
+        photos = [la.photo for la in panorama.composition.layers]
+        thumbnails = tuple(thumbnail(context.photos.pixels(p, coarse(p)), p.channels) for p in photos)
+        profile = context.photos.profile or icc_profile(photos[0])
+        title = panorama.output.name if panorama.output else f"Panorama {k}"
+        shown.append(
+            Shown(panorama.composition, title, panorama.preview, thumbnails, profile, panorama.notes)
+        )
+    settings = (("device", context.device), ("threads", str(context.workers)))
+    return Job(tuple(shown), result.unused, result.stages, result.peak_mb, settings, pipeline.to_toml())

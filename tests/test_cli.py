@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -214,6 +215,35 @@ def test_importing_and_stitching_needs_neither_torch_nor_cupy_nor_a_display(
     environment = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, env=environment)
     assert (tmp_path / "o.jpg").exists()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_ends_with_130_and_leaves_nothing(times: int, photos: Path, tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "composer",
+        "stitch",
+        photos,
+        "-o",
+        tmp_path / "o.tif",
+        "--width",
+        "12000",
+    ]
+    with subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
+    ) as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().startswith("low-bands"):
+            assert process.poll() is None
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_is_installed() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
@@ -30,6 +31,7 @@ __all__ = [
     "check_folder",
     "check_layers",
     "check_output",
+    "discard_unfinished",
     "replacing",
     "tiles_folder",
     "write_bands",
@@ -43,6 +45,7 @@ FORMATS = {
 }  # fmt: skip
 STREAMED = ("TIFF", "PNG", "Deep Zoom")  # written while rows come; the others gather the canvas first
 JPEG_QUALITY = 95
+_UNFINISHED: set[Path] = set()  # files and folders being written under temporary names
 JPEG_SEGMENT = 65000  # a marker's 64 kB less what Pillow puts in front
 
 
@@ -125,6 +128,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             "w+b", dir=path.parent, prefix=".composer-", suffix=".part", delete=False
         ) as file:
             temporary = Path(file.name)
+            _UNFINISHED.add(temporary)
             yield file  # type: ignore[misc]
             file.flush()
             os.fsync(file.fileno())
@@ -139,6 +143,16 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         ) from error
     finally:
         if temporary is not None:
+            temporary.unlink(missing_ok=True)
+            _UNFINISHED.discard(temporary)
+
+
+def discard_unfinished() -> None:
+    """Remove the files that are being written: for a process that ends without unwinding."""
+    for temporary in list(_UNFINISHED):
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
@@ -268,11 +282,15 @@ def _replacing_folder(path: Path) -> Iterator[Path]:
     try:
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=".composer-", suffix=".part") as temporary:
             made, old = Path(temporary, "new"), Path(temporary, "old")
-            made.mkdir()
-            yield made
-            if path.exists():
-                path.rename(old)
-            made.rename(path)
+            _UNFINISHED.add(Path(temporary))
+            try:
+                made.mkdir()
+                yield made
+                if path.exists():
+                    path.rename(old)
+                made.rename(path)
+            finally:
+                _UNFINISHED.discard(Path(temporary))
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror or reason(error)}); free some space, "
