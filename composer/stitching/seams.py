@@ -238,14 +238,21 @@ def _min_cut(open_cells: Array, fixed_i: Array, fixed_j: Array, difference: Arra
     OpenCV's max-flow (Boykov and Kolmogorov, PAMI 2004) cuts between two images where both are valid:
     it is given the difference as one image and nothing as the other, and counts 1 a cell besides.
     """
-    one = np.zeros((*difference.shape, 3), np.float32)
-    one[:, :, 0] = difference / SHORT
-    side_i = ((open_cells | fixed_i) * 255).astype(np.uint8)
-    side_j = ((open_cells | fixed_j) * 255).astype(np.uint8)
+    rows, columns = (np.flatnonzero(open_cells.any(axis)) for axis in (1, 0))
+    around = (
+        slice(max(rows[0] - 1, 0), rows[-1] + 2),
+        slice(max(columns[0] - 1, 0), columns[-1] + 2),
+    )  # what lies further off has no say
+    one = np.zeros((*difference[around].shape, 3), np.float32)
+    one[:, :, 0] = difference[around] / SHORT
+    side_i = ((open_cells | fixed_i)[around] * 255).astype(np.uint8)
+    side_j = ((open_cells | fixed_j)[around] * 255).astype(np.uint8)
     finder = cv2.detail.GraphCutSeamFinder("COST_COLOR")
     found = finder.find([one, np.zeros_like(one)], [(0, 0), (0, 0)], [side_i, side_j])
     mine = found[0].get() if isinstance(found[0], cv2.UMat) else found[0]
-    return open_cells & (np.asarray(mine) > 0)
+    takes_i = np.zeros_like(open_cells)
+    takes_i[around] = np.asarray(mine) > 0
+    return open_cells & takes_i
 
 
 def _extend(labels: Array) -> Array:
