@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from composer.progress import COSTS, Outlook
@@ -28,4 +30,4 @@ def test_the_estimate_nears_the_truth_without_jumps(slowness: float) -> None:
     assert said[-1][1] == pytest.approx(total, rel=0.02)
     assert all(ends == pytest.approx(total, rel=0.25) for at, ends in said if at > total / 2)
     ends = [end for _, end in said]
-    assert max(abs(b - a) for a, b in zip(ends, ends[1:], strict=False)) < 0.1 * total
+    assert max(abs(b - a) for a, b in itertools.pairwise(ends)) < 0.1 * total
