@@ -11,13 +11,13 @@ __all__ = ["Outlook"]
 
 # seconds on one machine: for a photo, a megapixel of photos, a megapixel of canvas; only ratios matter
 COSTS = {
-    "find-features": (0.08, 0.03, 0.0),
-    "match": (0.07, 0.0, 0.0),
-    "cameras": (0.02, 0.0, 0.0),
-    "exposure": (0.012, 0.002, 0.0),
-    "seams": (0.022, 0.001, 0.0),
-    "low-bands": (0.01, 0.0, 0.0),
-    "render": (0.0, 0.0, 0.3),
+    "find-features": (0.035, 0.008, 0.0),
+    "match": (0.015, 0.0, 0.0),
+    "cameras": (0.012, 0.0, 0.0),
+    "exposure": (0.01, 0.001, 0.0),
+    "seams": (0.02, 0.001, 0.0),
+    "low-bands": (0.007, 0.0, 0.0),
+    "render": (0.02, 0.0, 0.065),
     "write": (0.0, 0.0, 0.02),
 }
 RUNNING = {
@@ -25,7 +25,7 @@ RUNNING = {
     "low bands": "low-bands",
 }  # what stages call their progress
 TRUST_S = 1.0  # expected seconds that must be over before this machine's speed counts as much as the table
-CANVAS_SHARE = 0.6  # of the photos' megapixels, until the canvas is known
+CANVAS_SHARE = 0.5  # of the photos' megapixels, until the canvas is known
 STEADY_S = 2.0  # time in which an estimate takes on most of a change
 
 
