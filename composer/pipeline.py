@@ -26,6 +26,7 @@ STAGES = {
     "level": "composer.stitching.stages:Level",
     "lay-out": "composer.stitching.stages:LayOut",
     "exposure": "composer.stitching.stages:CompensateExposure",
+    "local-warp": "composer.stitching.stages:LocalWarp",
     "seams": "composer.stitching.stages:FindSeams",
     "low-bands": "composer.blend.stages:BlendLowBands",
     "multiband": "composer.blend.stages:Multiband",
@@ -33,7 +34,7 @@ STAGES = {
     "no-blend": "composer.blend.stages:NoBlend",
 }
 
-_PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure", "seams")
+_PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure", "local-warp", "seams")
 
 
 def find_stage(name: str) -> type:

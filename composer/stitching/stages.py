@@ -11,7 +11,7 @@ import numpy as np
 from composer.align.features import Features, find_features, to_grey8
 from composer.align.homography import Pair, find_homography
 from composer.align.matching import candidate_pairs, distinct_places, match_descriptors
-from composer.align.projection import reduced
+from composer.align.projection import placed, reduced
 from composer.align.warp import seam_step, shared_rect, warp_all, window_of
 from composer.backend.parallel import over
 from composer.errors import NothingToStitch, PhotoError
@@ -28,9 +28,10 @@ from composer.records import (
     Unused,
 )
 from composer.stitching.cameras import connected_groups, level
-from composer.stitching.crop import largest_rectangle
+from composer.stitching.crop import has_holes, largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.layout import View, choose_projection, fit_canvas, rescaled, without_unseen
+from composer.stitching.mesh import Shift, find_shift, solve_meshes
 from composer.stitching.registration import Registered, register
 from composer.stitching.seams import find_seams
 
@@ -41,6 +42,7 @@ __all__ = [
     "FindSeams",
     "LayOut",
     "Level",
+    "LocalWarp",
     "MatchPhotos",
     "too_few",
 ]
@@ -301,6 +303,46 @@ def _overlap(small: Composition, tiles: list[Tile], i: int, j: int) -> Overlap |
         return None
     a, b = (window_of(tiles[k], window, small) for k in (i, j))
     return collect_overlap(small, i, j, a, b)
+
+
+@dataclass(frozen=True)
+class LocalWarp:
+    """Bend photos so that things near and far meet where photos from places apart overlap.
+
+    Options: `beyond_px`, the distance of matched points after adjustment up to which cameras alone do.
+    """
+
+    takes: ClassVar[type] = Plan
+    gives: ClassVar[type] = Plan
+    beyond_px: float = 1.0
+
+    def __call__(self, plan: Plan, context: Context) -> Plan:
+        return replace(plan, compositions=tuple(self._bend(c, context) for c in plan.compositions))
+
+    def _bend(self, composition: Composition, context: Context) -> Composition:
+        if composition.rms_px <= self.beyond_px:
+            return composition
+        bent, step = composition, seam_step(composition)
+        for cells in (step, max(1, step // 2)):  # the second look sees what the first left
+            bent = _bent(bent, cells, context)
+        return bent if has_holes(composition) else largest_rectangle(bent)
+
+
+def _bent(composition: Composition, step: int, context: Context) -> Composition:
+    """Bend layers by what flows between them on cells of `step` pixels."""
+    small = reduced(composition, step)
+    tiles = warp_all(small, context, "local warp")
+
+    def find(ij: tuple[int, int]) -> Shift | None:
+        return find_shift(small, *ij, (tiles[ij[0]], tiles[ij[1]]))
+
+    pairs = [(li.i, li.j) for li in composition.links]
+    shifts = [s for s in over(context, "local warp", find, pairs) if s is not None]
+    if not shifts:
+        return composition
+    meshes = solve_meshes(small, shifts)
+    layers = tuple(replace(la, mesh=m) for la, m in zip(composition.layers, meshes, strict=True))
+    return placed(replace(composition, layers=layers))
 
 
 @dataclass(frozen=True)
