@@ -32,7 +32,7 @@ SIMILAR = 0.12  # largest difference in brightness of what the flow takes for th
 TEXTURE = 0.015  # slope of brightness (0..1 a cell) below which there is nothing to hold on to
 STIFF, SLOPE, HOME = 4.0, 0.08, 0.008  # what bending, stretching and leaving the cameras' place cost
 LOOSE = 1.5  # cells: residuals beyond this count ever less
-ROUNDS = 3
+ROUNDS = 2
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,7 @@ def _stiffness(shapes: list[tuple[int, int]]) -> Any:
         kernel = [[-1.0, 1.0], [1.0, -2.0, 1.0]][order - 1]
         return diags_array(kernel, offsets=range(order + 1), shape=(n - order, n))
 
-    blocks = []
-    for rows, columns in shapes:
+    def block(rows: int, columns: int) -> Any:
         across, down = eye_array(columns), eye_array(rows)
         terms = [
             (STIFF, kron(down, differences(columns, 2))),
@@ -243,5 +242,7 @@ def _stiffness(shapes: list[tuple[int, int]]) -> Any:
             (SLOPE, kron(differences(rows, 1), across)),
             (HOME, eye_array(rows * columns)),
         ]
-        blocks.append(kron(sum(weight * (t.T @ t) for weight, t in terms), eye_array(2)))
-    return block_diag(blocks, format="csc")
+        return kron(sum(weight * (t.T @ t) for weight, t in terms), eye_array(2))
+
+    kinds = {shape: block(*shape) for shape in set(shapes)}
+    return block_diag([kinds[shape] for shape in shapes], format="csc")

@@ -323,7 +323,7 @@ class LocalWarp:
         if composition.rms_px <= self.beyond_px:
             return composition
         bent, step = composition, seam_step(composition)
-        for cells in (step, max(1, step // 2)):  # the second look sees what the first left
+        for cells in (2 * step, max(1, step // 2)):  # the second look sees what the first left
             bent = _bent(bent, cells, context)
         return bent if has_holes(composition) else largest_rectangle(bent)
 
