@@ -69,13 +69,11 @@ def find_shift(composition: Composition, i: int, j: int, tiles: tuple[Tile, Tile
     -------
     Shift, or None where there is too little to see.
     """
-    window = shared_rect(tiles[0].rect, tiles[1].rect, composition)
+    window = _shared(composition, tiles)
     if window is None or min(window.width, window.height) < 16:
         return None
     a, b = (window_of(t, window, composition) for t in tiles)
     both = a.valid & b.valid
-    if both.sum() < 256:
-        return None
     grey_a, grey_b = _grey(a.image, both), _grey(b.image, both)
     there, back = _flow(grey_a, grey_b), _flow(grey_b, grey_a)
     rows, columns = _believable(both, (grey_a, grey_b), (there, back))
@@ -91,6 +89,16 @@ def find_shift(composition: Composition, i: int, j: int, tiles: tuple[Tile, Tile
         _seen(composition, la, t.rect, window, middle) for la, t in zip(layers, tiles, strict=True)
     )
     return Shift(i, j, points_i, points_j, apart, jacobian_i, jacobian_j)
+
+
+def _shared(composition: Composition, tiles: tuple[Tile, Tile]) -> Rect | None:
+    """Return the smallest window that holds all that both layers see; None where there is nothing."""
+    window = shared_rect(tiles[0].rect, tiles[1].rect, composition)
+    if window is None:
+        return None
+    a, b = (window_of(t, window, composition) for t in tiles)
+    x, y, width, height = cv2.boundingRect((a.valid & b.valid).astype(np.uint8))
+    return Rect(window.x0 + x, window.y0 + y, window.x0 + x + width, window.y0 + y + height)
 
 
 def _cells(layer: Layer, composition: Composition) -> tuple[float, float]:
