@@ -85,9 +85,7 @@ def find_shift(composition: Composition, i: int, j: int, tiles: tuple[Tile, Tile
         return None
     apart = apart[near]
     middle = np.stack([columns[near], rows[near]], 1) + apart / 2
-    (points_i, jacobian_i), (points_j, jacobian_j) = (
-        _seen(composition, la, t.rect, window, middle) for la, t in zip(layers, tiles, strict=True)
-    )
+    (points_i, jacobian_i), (points_j, jacobian_j) = (_seen(composition, la, window, middle) for la in layers)
     return Shift(i, j, points_i, points_j, apart, jacobian_i, jacobian_j)
 
 
@@ -139,10 +137,8 @@ def _believable(both: Array, greys: tuple[Array, Array], flows: tuple[Array, Arr
     return rows[good], columns[good]
 
 
-def _seen(
-    composition: Composition, layer: Layer, rect: Rect, window: Rect, places: Array
-) -> tuple[Array, Array]:
-    """Return photo positions (N, 2) of places in a window of the canvas, and photo pixels a cell (N, 2, 2)."""
+def _seen(composition: Composition, layer: Layer, window: Rect, places: Array) -> tuple[Array, Array]:
+    """Return photo positions (N, 2) of places in a window, and how many photo pixels a cell is (N, 2, 2)."""
     u, v, _ = photo_map(np, composition, replace(layer, mesh=None), window)
     x, y = places.T.astype(np.float32)[:, None]
     slopes = [s for field in (u, v) for s in np.gradient(field)[::-1]]
@@ -164,19 +160,16 @@ def solve_meshes(composition: Composition, shifts: list[Shift]) -> list[Array]:
     list of (rows, columns, 2) float32
         See `Layer.mesh`. Displacements are taken to be small against the distance between nodes.
     """
-    from scipy.sparse import csr_array, diags_array
+    from scipy.sparse import diags_array
     from scipy.sparse.linalg import splu
 
     layers = composition.layers
     shapes = [_shape(la) for la in layers]
-    starts = np.cumsum([0, *(2 * rows * columns for rows, columns in shapes)])
     pixels = [la.camera.focal_px / composition.scale for la in layers]  # a cell; unknowns are cells too
-    equations = [_equations(s, composition, shapes, starts) for s in shifts]
-    counts = np.cumsum([0, *(2 * len(s.apart) for s in shifts)])
-    rows = np.concatenate([r + n for (r, _, _), n in zip(equations, counts[:-1], strict=True)])
-    columns, values = (np.concatenate([e[k] for e in equations]) for k in (1, 2))
-    data = csr_array((values, (rows, columns)), shape=(int(counts[-1]), int(starts[-1])))
-    found = np.concatenate([_start(la, shape) / k for la, shape, k in zip(layers, shapes, pixels, strict=True)])
+    known = [_start(la, shape) / k for la, shape, k in zip(layers, shapes, pixels, strict=True)]
+    starts = np.cumsum([0, *(len(k) for k in known)])
+    found = np.concatenate(known)
+    data = _system(composition, shifts, shapes, starts)
     wanted = np.concatenate([s.apart.ravel() for s in shifts]) + data @ found
     stiffness = _stiffness(shapes)
     for _ in range(ROUNDS):
@@ -185,10 +178,8 @@ def solve_meshes(composition: Composition, shifts: list[Shift]) -> list[Array]:
         normal = (data.T @ diags_array(weight) @ data + stiffness).tocsc()
         factors = splu(normal, "MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
         found = factors.solve(data.T @ (weight * wanted))
-    return [
-        (found[start : start + 2 * rows * columns] * k).reshape(rows, columns, 2).astype(np.float32)
-        for start, (rows, columns), k in zip(starts[:-1], shapes, pixels, strict=True)
-    ]
+    parts = np.split(found, starts[1:-1])
+    return [(d * k).reshape(*n, 2).astype(np.float32) for d, k, n in zip(parts, pixels, shapes, strict=True)]
 
 
 def _start(layer: Layer, shape: tuple[int, int]) -> Array:
@@ -200,6 +191,19 @@ def _shape(layer: Layer) -> tuple[int, int]:
     """Return the rows and columns of a photo's mesh."""
     spacing = SPACING * max(layer.photo.width, layer.photo.height)
     return max(4, round(layer.photo.height / spacing) + 1), max(4, round(layer.photo.width / spacing) + 1)
+
+
+def _system(
+    composition: Composition, shifts: list[Shift], shapes: list[tuple[int, int]], starts: Array
+) -> Any:
+    """Return the sparse matrix that takes all displacements to what they move apart in every shift."""
+    from scipy.sparse import csr_array
+
+    equations = [_equations(s, composition, shapes, starts) for s in shifts]
+    counts = np.cumsum([0, *(2 * len(s.apart) for s in shifts)])
+    rows = np.concatenate([r + n for (r, _, _), n in zip(equations, counts[:-1], strict=True)])
+    columns, values = (np.concatenate([e[k] for e in equations]) for k in (1, 2))
+    return csr_array((values, (rows, columns)), shape=(int(counts[-1]), int(starts[-1])))
 
 
 def _equations(

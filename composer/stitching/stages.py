@@ -325,7 +325,8 @@ class LocalWarp:
         bent, step = composition, seam_step(composition)
         for cells in (2 * step, max(1, step // 2)):  # the second look sees what the first left
             bent = _bent(bent, cells, context)
-        return bent if has_holes(composition) else largest_rectangle(bent)
+        cropped = bent is not composition and not has_holes(composition)
+        return largest_rectangle(bent) if cropped else bent
 
 
 def _bent(composition: Composition, step: int, context: Context) -> Composition:
