@@ -25,6 +25,7 @@ STAGES = {
     "level": "composer.stitching.stages:Level",
     "lay-out": "composer.stitching.stages:LayOut",
     "exposure": "composer.stitching.canvas_stages:CompensateExposure",
+    "local-warp": "composer.stitching.canvas_stages:LocalWarp",
     "seams": "composer.stitching.canvas_stages:FindSeams",
     "low-bands": "composer.blend.stages:BlendLowBands",
     "multiband": "composer.blend.stages:Multiband",
@@ -32,7 +33,7 @@ STAGES = {
     "no-blend": "composer.blend.stages:NoBlend",
 }
 
-_PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure", "seams")
+_PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure", "local-warp", "seams")
 
 
 def find_stage(name: str) -> type:

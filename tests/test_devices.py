@@ -58,7 +58,7 @@ def layers() -> list[Layer]:
     return [
         # darkened: where 8-bit samples round the other way, devices differ by less than one code
         Layer(photos[0], cameras[0], (0.7, 0.6, 0.75), (-0.3, 0.1, -0.05)),
-        Layer(photos[1], cameras[1]),
+        Layer(photos[1], cameras[1], mesh=4 * smooth_noise((5, 6, 2), 7, 1) - 2),
         Layer(photos[2], cameras[2], (1.1, 0.8, 1.2)),
     ]
 

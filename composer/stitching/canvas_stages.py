@@ -1,4 +1,4 @@
-"""The stages of stitching on a canvas: exposure and seams."""
+"""The stages of stitching on a canvas: exposure, local warp and seams."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.projection import reduced
+from composer.align.projection import placed, reduced
 from composer.align.warp import (
     seam_step,
     shared_rect,
@@ -30,13 +30,15 @@ from composer.records import (
     Rect,
     Tile,
 )
+from composer.stitching.crop import has_holes, largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
+from composer.stitching.mesh import Shift, find_shift, solve_meshes
 from composer.stitching.seams import DETAIL, find_seams, neighbours, with_claims
 
 Array = NDArray[Any]
 
-__all__ = ["CompensateExposure", "FindSeams"]
+__all__ = ["CompensateExposure", "FindSeams", "LocalWarp"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,47 @@ def _overlap(small: Composition, tiles: list[Tile], i: int, j: int) -> Overlap |
         return None
     a, b = (window_of(tiles[k], window, small) for k in (i, j))
     return collect_overlap(small, i, j, a, b)
+
+
+@dataclass(frozen=True)
+class LocalWarp:
+    """Bend photos so that things near and far meet where photos from places apart overlap.
+
+    Options: `beyond_px`, the distance of matched points after adjustment up to which cameras alone do.
+    """
+
+    takes: ClassVar[type] = Plan
+    gives: ClassVar[type] = Plan
+    beyond_px: float = 1.0
+
+    def __call__(self, plan: Plan, context: Context) -> Plan:
+        return replace(plan, compositions=tuple(self._bend(c, context) for c in plan.compositions))
+
+    def _bend(self, composition: Composition, context: Context) -> Composition:
+        if composition.rms_px <= self.beyond_px:
+            return composition
+        bent, step = composition, seam_step(composition)
+        for cells in (2 * step, max(1, step // 2)):  # the second look sees what the first left
+            bent = _bent(bent, cells, context)
+        cropped = bent is not composition and not has_holes(composition)
+        return largest_rectangle(bent) if cropped else bent
+
+
+def _bent(composition: Composition, step: int, context: Context) -> Composition:
+    """Bend layers by what flows between them on cells of `step` pixels."""
+    small = reduced(composition, step)
+    tiles = warp_all(small, context, "local warp")
+
+    def find(ij: tuple[int, int]) -> Shift | None:
+        return find_shift(small, *ij, (tiles[ij[0]], tiles[ij[1]]))
+
+    pairs = [(li.i, li.j) for li in composition.links]
+    shifts = [s for s in over(context, "local warp", find, pairs) if s is not None]
+    if not shifts:
+        return composition
+    meshes = solve_meshes(small, shifts)
+    layers = tuple(replace(la, mesh=m) for la, m in zip(composition.layers, meshes, strict=True))
+    return placed(replace(composition, layers=layers))
 
 
 @dataclass(frozen=True)

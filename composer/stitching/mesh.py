@@ -1,0 +1,272 @@
+"""Local alignment: meshes that bring layers together where cameras in one place cannot.
+
+Photographs from places apart show near and far things shifted against each other, and no camera that
+only turns can undo that. Where two layers overlap their difference is measured as dense optical flow
+(Kroeger et al., ECCV 2016). Each photo then gets a coarse mesh of displacements; all meshes are solved for
+together, so that neighbours meet half-way, bend as little as possible (Zaragoza et al., CVPR 2013, and
+Li et al., TMM 2018, pursue the same end) and return to the cameras' place away from the overlaps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.align.projection import photo_map
+from composer.align.warp import shared_rect, window_of
+from composer.records import Composition, Layer, Rect, Tile
+
+Array = NDArray[Any]
+
+__all__ = ["Shift", "find_shift", "solve_meshes"]
+
+SPACING = 0.09  # between nodes, as a share of a photo's longer side
+GRID = 6  # cells between samples of the flow
+FARTHEST = 0.05  # of a photo's diagonal: what has moved farther moved by itself
+AGREE = 1.0  # cells by which flow there and flow back may differ
+SIMILAR = 0.12  # largest difference in brightness of what the flow takes for the same
+TEXTURE = 0.015  # slope of brightness (0..1 a cell) below which there is nothing to hold on to
+STIFF, SLOPE, HOME = 4.0, 0.08, 0.008  # what bending, stretching and leaving the cameras' place cost
+LOOSE = 1.5  # cells: residuals beyond this count ever less
+ROUNDS = 2
+FINER = 8  # nodes stored for one solved for: OpenCV interpolates in steps of 1/32 node
+
+
+@dataclass(frozen=True)
+class Shift:
+    """Places that two layers show apart: (N, 2) photo pixels in each, half-way between the two.
+
+    `apart` (N, 2) is where layer j shows them less where layer i does, in cells of the reduced canvas;
+    `jacobian_i`, `jacobian_j` (N, 2, 2) tell how many photo pixels one cell is. Positions in the photos
+    are those before any mesh.
+    """
+
+    i: int
+    j: int
+    points_i: Array
+    points_j: Array
+    apart: Array
+    jacobian_i: Array
+    jacobian_j: Array
+
+
+def find_shift(composition: Composition, i: int, j: int, tiles: tuple[Tile, Tile]) -> Shift | None:
+    """Measure how far apart two layers show the same things.
+
+    Parameters
+    ----------
+    composition : Composition
+        Reduced to the resolution that the tiles were warped at.
+    i, j : int
+        The layers.
+    tiles : (Tile, Tile)
+        Both warped whole, their exposure corrected.
+
+    Returns
+    -------
+    Shift, or None where there is too little to see.
+    """
+    window = _shared(composition, tiles)
+    if window is None or min(window.width, window.height) < 16:
+        return None
+    a, b = (window_of(t, window, composition) for t in tiles)
+    both = a.valid & b.valid
+    grey_a, grey_b = _grey(a.image, both), _grey(b.image, both)
+    there, back = _flow(grey_a, grey_b), _flow(grey_b, grey_a)
+    rows, columns = _believable(both, (grey_a, grey_b), (there, back))
+    apart = there[rows, columns]
+    layers = composition.layers[i], composition.layers[j]
+    farthest = [FARTHEST * np.hypot(*_cells(la, composition)) for la in layers]
+    near = np.hypot(*apart.T) < min(farthest)
+    if near.sum() < 12:
+        return None
+    apart = apart[near]
+    middle = np.stack([columns[near], rows[near]], 1) + apart / 2
+    (points_i, jacobian_i), (points_j, jacobian_j) = (_seen(composition, la, window, middle) for la in layers)
+    return Shift(i, j, points_i, points_j, apart, jacobian_i, jacobian_j)
+
+
+def _shared(composition: Composition, tiles: tuple[Tile, Tile]) -> Rect | None:
+    """Return the smallest window that holds all that both layers see; None where there is nothing."""
+    window = shared_rect(tiles[0].rect, tiles[1].rect, composition)
+    if window is None:
+        return None
+    a, b = (window_of(t, window, composition) for t in tiles)
+    x, y, width, height = cv2.boundingRect((a.valid & b.valid).astype(np.uint8))
+    return Rect(window.x0 + x, window.y0 + y, window.x0 + x + width, window.y0 + y + height)
+
+
+def _cells(layer: Layer, composition: Composition) -> tuple[float, float]:
+    """Return a photo's width and height in canvas pixels, about."""
+    factor = composition.scale / layer.camera.focal_px
+    return layer.photo.width * factor, layer.photo.height * factor
+
+
+def _grey(image: Array, both: Array) -> Array:
+    """Return brightness as uint8, flat where not both layers are."""
+    grey = cv2.transform(image, np.full((1, image.shape[2]), 255 / image.shape[2], np.float32))
+    level = cv2.mean(grey, both.astype(np.uint8))[0]
+    return np.clip(np.where(both, grey, np.float32(level)) + 0.5, 0, 255).astype(np.uint8)
+
+
+def _flow(one: Array, other: Array) -> Array:
+    """Return (h, w, 2) float32: where `other` shows what `one` does, less where `one` does."""
+    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    finder.setFinestScale(1)
+    return np.asarray(finder.calc(one, other, None))
+
+
+def _believable(both: Array, greys: tuple[Array, Array], flows: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return rows and columns of samples whose flow returns, leads to the same thing, and has hold."""
+    there, back = flows
+    height, width = both.shape
+    inner = cv2.erode(both.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0)
+    rows, columns = (k.ravel() for k in np.mgrid[GRID // 2 : height : GRID, GRID // 2 : width : GRID])
+    x, y = (columns + there[rows, columns, 0])[None], (rows + there[rows, columns, 1])[None]
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    returned = cv2.remap(back, x, y, cv2.INTER_LINEAR)[0] + there[rows, columns]
+    smooth = [cv2.GaussianBlur(g, (3, 3), 0).astype(np.float32) / 255 for g in greys]
+    change = cv2.remap(smooth[1], x, y, cv2.INTER_LINEAR)[0] - smooth[0][rows, columns]
+    slopes = [cv2.Sobel(smooth[0], cv2.CV_32F, dx, dy, scale=1 / 8) for dx, dy in ((1, 0), (0, 1))]
+    texture = cv2.blur(np.hypot(*slopes), (GRID, GRID))[rows, columns]
+    good = (inner[rows, columns] > 0) & (cv2.remap(inner, x, y, cv2.INTER_NEAREST)[0] > 0)
+    good &= (np.hypot(*returned.T) < AGREE) & (np.abs(change) < SIMILAR) & (texture > TEXTURE)
+    return rows[good], columns[good]
+
+
+def _seen(composition: Composition, layer: Layer, window: Rect, places: Array) -> tuple[Array, Array]:
+    """Return photo positions (N, 2) of places in a window, and how many photo pixels a cell is (N, 2, 2)."""
+    u, v, _ = photo_map(np, composition, replace(layer, mesh=None), window)
+    x, y = places.T.astype(np.float32)[:, None]
+    slopes = [s for field in (u, v) for s in np.gradient(field)[::-1]]
+    at = [cv2.remap(f, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for f in (u, v, *slopes)]
+    return np.stack(at[:2], 1), np.stack(at[2:], 1).reshape(-1, 2, 2)
+
+
+def solve_meshes(composition: Composition, shifts: list[Shift]) -> list[Array]:
+    """Solve for the meshes of all layers together, by reweighted sparse least squares.
+
+    Parameters
+    ----------
+    composition : Composition
+        What the shifts were found on; meshes that its layers have already are improved.
+    shifts : list of Shift
+
+    Returns
+    -------
+    list of (rows, columns, 2) float32
+        See `Layer.mesh`. Displacements are taken to be small against the distance between nodes.
+    """
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import splu
+
+    layers = composition.layers
+    shapes = [_shape(la) for la in layers]
+    pixels = [la.camera.focal_px / composition.scale for la in layers]  # a cell; unknowns are cells too
+    known = [_start(la, shape) / k for la, shape, k in zip(layers, shapes, pixels, strict=True)]
+    starts = np.cumsum([0, *(len(k) for k in known)])
+    found = np.concatenate(known)
+    data = _system(composition, shifts, shapes, starts)
+    wanted = np.concatenate([s.apart.ravel() for s in shifts]) + data @ found
+    stiffness = _stiffness(shapes)
+    for _ in range(ROUNDS):
+        rest = (data @ found - wanted).reshape(-1, 2)
+        weight = np.repeat(1 / (1 + (rest**2).sum(1) / LOOSE**2), 2)
+        normal = (data.T @ diags_array(weight) @ data + stiffness).tocsc()
+        factors = splu(normal, "MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
+        found = factors.solve(data.T @ (weight * wanted))
+    parts = np.split(found, starts[1:-1])
+    return [_finer((d * k).reshape(*n, 2)) for d, k, n in zip(parts, pixels, shapes, strict=True)]
+
+
+def _finer(mesh: Array) -> Array:
+    """Return a mesh with `FINER` nodes in place of each, on cubic splines."""
+    from scipy.ndimage import zoom
+
+    factors = [((n - 1) * FINER + 1) / n for n in mesh.shape[:2]]
+    planes = [zoom(mesh[..., axis], factors, order=3, mode="nearest") for axis in range(2)]
+    return np.stack(planes, -1).astype(np.float32)
+
+
+def _start(layer: Layer, shape: tuple[int, int]) -> Array:
+    """Return the mesh a layer has, as a vector; zeros without one."""
+    if layer.mesh is None:
+        return np.zeros(2 * shape[0] * shape[1])
+    return layer.mesh[::FINER, ::FINER].ravel().astype(float)
+
+
+def _shape(layer: Layer) -> tuple[int, int]:
+    """Return the rows and columns of a photo's mesh."""
+    spacing = SPACING * max(layer.photo.width, layer.photo.height)
+    return max(4, round(layer.photo.height / spacing) + 1), max(4, round(layer.photo.width / spacing) + 1)
+
+
+def _system(
+    composition: Composition, shifts: list[Shift], shapes: list[tuple[int, int]], starts: Array
+) -> Any:
+    """Return the sparse matrix that takes all displacements to what they move apart in every shift."""
+    from scipy.sparse import csr_array
+
+    equations = [_equations(s, composition, shapes, starts) for s in shifts]
+    counts = np.cumsum([0, *(2 * len(s.apart) for s in shifts)])
+    rows = np.concatenate([r + n for (r, _, _), n in zip(equations, counts[:-1], strict=True)])
+    columns, values = (np.concatenate([e[k] for e in equations]) for k in (1, 2))
+    return csr_array((values, (rows, columns)), shape=(int(counts[-1]), int(starts[-1])))
+
+
+def _equations(
+    shift: Shift, composition: Composition, shapes: list[tuple[int, int]], starts: Array
+) -> tuple[Array, Array, Array]:
+    """Return rows, columns and values of "J_j^-1 D_j - J_i^-1 D_i = apart": both shown at one place."""
+    rows, columns, values = [], [], []
+    sides = ((shift.i, shift.points_i, shift.jacobian_i, -1), (shift.j, shift.points_j, shift.jacobian_j, 1))
+    for k, points, jacobian, sign in sides:
+        layer = composition.layers[k]
+        nodes, shares = _bilinear(points, layer, shapes[k])
+        inverse = sign * layer.camera.focal_px / composition.scale * np.linalg.inv(jacobian)
+        for part in range(2):  # of the cell's position
+            for axis in range(2):  # of the displacement in the photo
+                rows.append(np.repeat(2 * np.arange(len(points)) + part, 4))
+                columns.append((starts[k] + 2 * nodes + axis).ravel())
+                values.append((shares * inverse[:, part, axis, None]).ravel())
+    return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
+
+
+def _bilinear(points: Array, layer: Layer, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """Return the four nodes (N, 4) around photo positions, and their shares (N, 4)."""
+    rows, columns = shape
+    x = np.clip((points[:, 0] + 0.5) * ((columns - 1) / layer.photo.width), 0, columns - 1.001)
+    y = np.clip((points[:, 1] + 0.5) * ((rows - 1) / layer.photo.height), 0, rows - 1.001)
+    left, top = x.astype(int), y.astype(int)
+    x, y = x - left, y - top
+    first = top * columns + left
+    nodes = np.stack([first, first + 1, first + columns, first + columns + 1], 1)
+    return nodes, np.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], 1)
+
+
+def _stiffness(shapes: list[tuple[int, int]]) -> Any:
+    """Return the matrix of what bending, stretching and leaving the cameras' place cost."""
+    from scipy.sparse import block_diag, diags_array, eye_array, kron
+
+    def differences(n: int, order: int) -> Any:
+        kernel = [[-1.0, 1.0], [1.0, -2.0, 1.0]][order - 1]
+        return diags_array(kernel, offsets=range(order + 1), shape=(n - order, n))
+
+    def block(rows: int, columns: int) -> Any:
+        across, down = eye_array(columns), eye_array(rows)
+        terms = [
+            (STIFF, kron(down, differences(columns, 2))),
+            (STIFF, kron(differences(rows, 2), across)),
+            (2 * STIFF, kron(differences(rows, 1), differences(columns, 1))),
+            (SLOPE, kron(down, differences(columns, 1))),
+            (SLOPE, kron(differences(rows, 1), across)),
+            (HOME, eye_array(rows * columns)),
+        ]
+        return kron(sum(weight * (t.T @ t) for weight, t in terms), eye_array(2))
+
+    kinds = {shape: block(*shape) for shape in set(shapes)}
+    return block_diag([kinds[shape] for shape in shapes], format="csc")
