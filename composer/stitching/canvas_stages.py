@@ -34,7 +34,7 @@ from composer.stitching.crop import has_holes, largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
 from composer.stitching.mesh import Shift, find_shift, solve_meshes
-from composer.stitching.seams import DETAIL, find_seams, neighbours, with_claims
+from composer.stitching.seams import DETAIL, find_seams, nearest_centre, neighbours, with_claims
 
 Array = NDArray[Any]
 
@@ -140,7 +140,9 @@ def _bent(composition: Composition, step: int, context: Context) -> Composition:
     def find(ij: tuple[int, int]) -> Shift | None:
         return find_shift(small, *ij, (tiles[ij[0]], tiles[ij[1]]))
 
-    pairs = [(li.i, li.j) for li in composition.links]
+    beside = neighbours(nearest_centre(small, tiles), small.closed)
+    matched = {(min(li.i, li.j), max(li.i, li.j)) for li in composition.links}
+    pairs = [pair for pair in beside if pair in matched]
     shifts = [s for s in over(context, "local warp", find, pairs) if s is not None]
     if not shifts:
         return composition

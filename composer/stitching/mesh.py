@@ -26,6 +26,7 @@ __all__ = ["Shift", "find_shift", "solve_meshes"]
 
 SPACING = 0.09  # between nodes, as a share of a photo's longer side
 GRID = 6  # cells between samples of the flow
+SAMPLES = 500  # of them an overlap has, about
 FARTHEST = 0.05  # of a photo's diagonal: what has moved farther moved by itself
 AGREE = 1.0  # cells by which flow there and flow back may differ
 SIMILAR = 0.12  # largest difference in brightness of what the flow takes for the same
@@ -33,6 +34,7 @@ TEXTURE = 0.015  # slope of brightness (0..1 a cell) below which there is nothin
 STIFF, SLOPE, HOME = 4.0, 0.08, 0.008  # what bending, stretching and leaving the cameras' place cost
 LOOSE = 1.5  # cells: residuals beyond this count ever less
 ROUNDS = 2
+DENSE = 1500  # unknowns up to which the equations are an array: SciPy takes time to import
 FINER = 8  # nodes stored for one solved for: OpenCV interpolates in steps of 1/32 node
 
 
@@ -42,7 +44,7 @@ class Shift:
 
     `apart` (N, 2) is where layer j shows them less where layer i does, in cells of the reduced canvas;
     `jacobian_i`, `jacobian_j` (N, 2, 2) tell how many photo pixels one cell is. Positions in the photos
-    are those before any mesh.
+    are those before any mesh. Each place stands for `worth` like it.
     """
 
     i: int
@@ -52,6 +54,7 @@ class Shift:
     apart: Array
     jacobian_i: Array
     jacobian_j: Array
+    worth: float = 1.0
 
 
 def find_shift(composition: Composition, i: int, j: int, tiles: tuple[Tile, Tile]) -> Shift | None:
@@ -78,6 +81,8 @@ def find_shift(composition: Composition, i: int, j: int, tiles: tuple[Tile, Tile
     grey_a, grey_b = _grey(a.image, both), _grey(b.image, both)
     there, back = _flow(grey_a, grey_b), _flow(grey_b, grey_a)
     rows, columns = _believable(both, (grey_a, grey_b), (there, back))
+    thin = max(1, len(rows) // SAMPLES)
+    rows, columns = rows[::thin], columns[::thin]
     apart = there[rows, columns]
     layers = composition.layers[i], composition.layers[j]
     farthest = [FARTHEST * np.hypot(*_cells(la, composition)) for la in layers]
@@ -87,7 +92,7 @@ def find_shift(composition: Composition, i: int, j: int, tiles: tuple[Tile, Tile
     apart = apart[near]
     middle = np.stack([columns[near], rows[near]], 1) + apart / 2
     (points_i, jacobian_i), (points_j, jacobian_j) = (_seen(composition, la, window, middle) for la in layers)
-    return Shift(i, j, points_i, points_j, apart, jacobian_i, jacobian_j)
+    return Shift(i, j, points_i, points_j, apart, jacobian_i, jacobian_j, float(thin))
 
 
 def _shared(composition: Composition, tiles: tuple[Tile, Tile]) -> Rect | None:
@@ -148,7 +153,7 @@ def _seen(composition: Composition, layer: Layer, window: Rect, places: Array) -
 
 
 def solve_meshes(composition: Composition, shifts: list[Shift]) -> list[Array]:
-    """Solve for the meshes of all layers together, by reweighted sparse least squares.
+    """Solve for the meshes of all layers together, by reweighted least squares.
 
     Parameters
     ----------
@@ -161,35 +166,65 @@ def solve_meshes(composition: Composition, shifts: list[Shift]) -> list[Array]:
     list of (rows, columns, 2) float32
         See `Layer.mesh`. Displacements are taken to be small against the distance between nodes.
     """
-    from scipy.sparse import diags_array
-    from scipy.sparse.linalg import splu
-
     layers = composition.layers
     shapes = [_shape(la) for la in layers]
     pixels = [la.camera.focal_px / composition.scale for la in layers]  # a cell; unknowns are cells too
     known = [_start(la, shape) / k for la, shape, k in zip(layers, shapes, pixels, strict=True)]
     starts = np.cumsum([0, *(len(k) for k in known)])
     found = np.concatenate(known)
-    data = _system(composition, shifts, shapes, starts)
-    wanted = np.concatenate([s.apart.ravel() for s in shifts]) + data @ found
-    stiffness = _stiffness(shapes)
+    equations = [_equations(s, composition, shapes, starts) for s in shifts]
+    nodes, shares = (np.concatenate([e[k] for e in equations]) for k in (0, 1))
+    wanted = np.concatenate([s.apart.ravel() for s in shifts]) + (shares * found[nodes]).sum(1)
+    stiffness = [_stiffness(shape) for shape in shapes]
+    worth = np.concatenate([np.full(len(s.apart), s.worth) for s in shifts])
     for _ in range(ROUNDS):
-        rest = (data @ found - wanted).reshape(-1, 2)
-        weight = np.repeat(1 / (1 + (rest**2).sum(1) / LOOSE**2), 2)
-        normal = (data.T @ diags_array(weight) @ data + stiffness).tocsc()
-        factors = splu(normal, "MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
-        found = factors.solve(data.T @ (weight * wanted))
+        rest = ((shares * found[nodes]).sum(1) - wanted).reshape(-1, 2)
+        weight = np.repeat(worth / (1 + (rest**2).sum(1) / LOOSE**2), 2)
+        right = np.bincount(nodes.ravel(), (shares * (weight * wanted)[:, None]).ravel(), len(found))
+        found = _solved(nodes, shares, weight, stiffness, right)
     parts = np.split(found, starts[1:-1])
     return [_finer((d * k).reshape(*n, 2)) for d, k, n in zip(parts, pixels, shapes, strict=True)]
 
 
-def _finer(mesh: Array) -> Array:
-    """Return a mesh with `FINER` nodes in place of each, on cubic splines."""
-    from scipy.ndimage import zoom
+def _solved(nodes: Array, shares: Array, weight: Array, stiffness: list[Array], right: Array) -> Array:
+    """Solve the normal equations of rows with few unknowns each: dense while they are small."""
+    size, starts = len(right), np.cumsum([0, *(len(s) for s in stiffness)])
+    if size <= DENSE:
+        products = (shares * weight[:, None])[:, :, None] * shares[:, None, :]
+        at = nodes[:, :, None] * size + nodes[:, None, :]
+        normal = np.bincount(at.ravel(), products.ravel(), size * size).reshape(size, size)
+        for block, start in zip(stiffness, starts, strict=False):
+            normal[start : start + len(block), start : start + len(block)] += block
+        return np.linalg.solve(normal, right)
+    from scipy.sparse import block_diag, csr_array
+    from scipy.sparse.linalg import splu
 
-    factors = [((n - 1) * FINER + 1) / n for n in mesh.shape[:2]]
-    planes = [zoom(mesh[..., axis], factors, order=3, mode="nearest") for axis in range(2)]
-    return np.stack(planes, -1).astype(np.float32)
+    rows = np.repeat(np.arange(len(nodes)), nodes.shape[1])
+    root = np.sqrt(weight)[:, None]
+    data = csr_array(((shares * root).ravel(), (rows, nodes.ravel())), (len(nodes), size))
+    matrix = (data.T @ data + block_diag(stiffness)).tocsc()
+    factors = splu(matrix, "MMD_AT_PLUS_A", diag_pivot_thresh=0, options={"SymmetricMode": True})
+    return np.asarray(factors.solve(right))
+
+
+def _finer(mesh: Array) -> Array:
+    """Return a mesh with `FINER` nodes in place of each step, on natural cubic splines."""
+    down, across = (_spline(n) for n in mesh.shape[:2])
+    return np.asarray(np.einsum("yr,rcd,xc->yxd", down, mesh, across, optimize=True), np.float32)
+
+
+def _spline(n: int) -> Array:
+    """Return the matrix (FINER (n - 1) + 1, n) that interpolates n values by a natural cubic spline."""
+    # second derivatives M: M[k-1] + 4 M[k] + M[k+1] = 6 (f[k-1] - 2 f[k] + f[k+1]), none at the ends
+    inner = 4 * np.eye(n - 2) + np.eye(n - 2, k=1) + np.eye(n - 2, k=-1)
+    bends = np.zeros((n, n))
+    bends[1:-1] = 6 * np.linalg.solve(inner, np.diff(np.eye(n), 2, axis=0))
+    at = np.arange(FINER * (n - 1) + 1) / FINER
+    left = np.minimum(at.astype(int), n - 2)
+    b = (at - left)[:, None]
+    a, values = 1 - b, np.eye(n)
+    curve = ((a**3 - a) * bends[left] + (b**3 - b) * bends[left + 1]) / 6
+    return np.asarray(a * values[left] + b * values[left + 1] + curve)
 
 
 def _start(layer: Layer, shape: tuple[int, int]) -> Array:
@@ -205,35 +240,21 @@ def _shape(layer: Layer) -> tuple[int, int]:
     return max(4, round(layer.photo.height / spacing) + 1), max(4, round(layer.photo.width / spacing) + 1)
 
 
-def _system(
-    composition: Composition, shifts: list[Shift], shapes: list[tuple[int, int]], starts: Array
-) -> Any:
-    """Return the sparse matrix that takes all displacements to what they move apart in every shift."""
-    from scipy.sparse import csr_array
-
-    equations = [_equations(s, composition, shapes, starts) for s in shifts]
-    counts = np.cumsum([0, *(2 * len(s.apart) for s in shifts)])
-    rows = np.concatenate([r + n for (r, _, _), n in zip(equations, counts[:-1], strict=True)])
-    columns, values = (np.concatenate([e[k] for e in equations]) for k in (1, 2))
-    return csr_array((values, (rows, columns)), shape=(int(counts[-1]), int(starts[-1])))
-
-
 def _equations(
     shift: Shift, composition: Composition, shapes: list[tuple[int, int]], starts: Array
-) -> tuple[Array, Array, Array]:
-    """Return rows, columns and values of "J_j^-1 D_j - J_i^-1 D_i = apart": both shown at one place."""
-    rows, columns, values = [], [], []
+) -> tuple[Array, Array]:
+    """Return "J_j^-1 D_j - J_i^-1 D_i = apart", both shown at one place: unknowns and factors (2N, 16)."""
+    unknowns, factors = [], []
     sides = ((shift.i, shift.points_i, shift.jacobian_i, -1), (shift.j, shift.points_j, shift.jacobian_j, 1))
     for k, points, jacobian, sign in sides:
         layer = composition.layers[k]
         nodes, shares = _bilinear(points, layer, shapes[k])
         inverse = sign * layer.camera.focal_px / composition.scale * np.linalg.inv(jacobian)
-        for part in range(2):  # of the cell's position
-            for axis in range(2):  # of the displacement in the photo
-                rows.append(np.repeat(2 * np.arange(len(points)) + part, 4))
-                columns.append((starts[k] + 2 * nodes + axis).ravel())
-                values.append((shares * inverse[:, part, axis, None]).ravel())
-    return np.concatenate(rows), np.concatenate(columns), np.concatenate(values)
+        # (N, part of the cell's position, axis of the displacement in the photo, node)
+        unknown = starts[k] + 2 * nodes[:, None, None, :] + np.arange(2)[None, None, :, None]
+        unknowns.append(np.broadcast_to(unknown, (len(points), 2, 2, 4)).reshape(-1, 8))
+        factors.append((inverse[:, :, :, None] * shares[:, None, None, :]).reshape(-1, 8))
+    return np.concatenate(unknowns, 1), np.concatenate(factors, 1)
 
 
 def _bilinear(points: Array, layer: Layer, shape: tuple[int, int]) -> tuple[Array, Array]:
@@ -248,25 +269,16 @@ def _bilinear(points: Array, layer: Layer, shape: tuple[int, int]) -> tuple[Arra
     return nodes, np.stack([(1 - x) * (1 - y), x * (1 - y), (1 - x) * y, x * y], 1)
 
 
-def _stiffness(shapes: list[tuple[int, int]]) -> Any:
-    """Return the matrix of what bending, stretching and leaving the cameras' place cost."""
-    from scipy.sparse import block_diag, diags_array, eye_array, kron
-
-    def differences(n: int, order: int) -> Any:
-        kernel = [[-1.0, 1.0], [1.0, -2.0, 1.0]][order - 1]
-        return diags_array(kernel, offsets=range(order + 1), shape=(n - order, n))
-
-    def block(rows: int, columns: int) -> Any:
-        across, down = eye_array(columns), eye_array(rows)
-        terms = [
-            (STIFF, kron(down, differences(columns, 2))),
-            (STIFF, kron(differences(rows, 2), across)),
-            (2 * STIFF, kron(differences(rows, 1), differences(columns, 1))),
-            (SLOPE, kron(down, differences(columns, 1))),
-            (SLOPE, kron(differences(rows, 1), across)),
-            (HOME, eye_array(rows * columns)),
-        ]
-        return kron(sum(weight * (t.T @ t) for weight, t in terms), eye_array(2))
-
-    kinds = {shape: block(*shape) for shape in set(shapes)}
-    return block_diag([kinds[shape] for shape in shapes], format="csc")
+def _stiffness(shape: tuple[int, int]) -> Array:
+    """Return the matrix of what bending, stretching and leaving the cameras' place cost a mesh."""
+    rows, columns = shape
+    down, across = np.eye(rows), np.eye(columns)
+    terms = [
+        (STIFF, np.kron(down, np.diff(across, 2, axis=0))),
+        (STIFF, np.kron(np.diff(down, 2, axis=0), across)),
+        (2 * STIFF, np.kron(np.diff(down, axis=0), np.diff(across, axis=0))),
+        (SLOPE, np.kron(down, np.diff(across, axis=0))),
+        (SLOPE, np.kron(np.diff(down, axis=0), across)),
+        (HOME, np.eye(rows * columns)),
+    ]
+    return np.asarray(np.kron(sum(weight * (t.T @ t) for weight, t in terms), np.eye(2)))

@@ -21,7 +21,7 @@ from composer.records import Composition, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["DETAIL", "find_seams", "neighbours", "with_claims"]
+__all__ = ["DETAIL", "find_seams", "nearest_centre", "neighbours", "with_claims"]
 
 NOISE = 0.03  # differences below this are noise, not structure
 SHORT = 0.004  # what a cell's length of seam costs where the layers agree
@@ -49,7 +49,7 @@ def find_seams(composition: Composition, tiles: Sequence[Tile], detail: Sequence
     -------
     (H, W) int16 array; cells that no layer covers belong to the nearest layer.
     """
-    labels = _nearest_centre(composition, tiles)
+    labels = nearest_centre(composition, tiles)
     overlaps: dict[tuple[int, int], _Overlap | None] = {}
     for level in range(LEVELS - 1, -1, -1):
         for i, j in neighbours(labels, composition.closed):
@@ -122,7 +122,8 @@ def _columns(rect: Rect, width: int) -> Array:
     return np.arange(rect.x0, rect.x1) % width
 
 
-def _nearest_centre(composition: Composition, tiles: Sequence[Tile]) -> Array:
+def nearest_centre(composition: Composition, tiles: Sequence[Tile]) -> Array:
+    """Return for each cell the layer that sees it nearest to its photo's centre (H, W) int16, -1 for none."""
     labels = np.full((composition.height, composition.width), -1, np.int16)
     best = np.full(labels.shape, -1.0, np.float32)
     for k, tile in enumerate(tiles):

@@ -15,9 +15,9 @@ from composer.media.decode import PhotoStore
 from composer.media.header import photo_from_array
 from composer.pipeline import stitching
 from composer.records import Camera, Composition, Context, Layer, Link, Plan, Tile
+from composer.stitching.canvas_stages import LocalWarp
 from composer.stitching.crop import has_holes
 from composer.stitching.mesh import find_shift
-from composer.stitching.stages import LocalWarp
 
 Array = NDArray[Any]
 WIDTH, HEIGHT, BESIDE = 240, 200, 130  # of a photo; columns from one photo to the next
