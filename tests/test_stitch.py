@@ -266,7 +266,7 @@ def test_saved_compositions_render_again_to_the_same_bytes(tmp_path: Path) -> No
         observe=lambda e: stages.append(e.stage),
     )  # fmt: skip
     assert (tmp_path / "a.tif").read_bytes() == (tmp_path / "b.tif").read_bytes()
-    assert set(stages) == {"render"}
+    assert set(stages) == {"render", "write"}
     assert again.panoramas[0].photos == first.panoramas[0].photos
     small = composer.stitch(load=tmp_path / "plan", width=300, device="cpu").panoramas[0]
     assert small.image.shape[1] == 300

@@ -33,7 +33,7 @@ from composer.records import (
 from composer.stitching.crop import has_holes, largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
-from composer.stitching.mesh import Shift, find_shift, solve_meshes
+from composer.stitching.mesh import Shift, find_shift, prepare, solve_meshes
 from composer.stitching.seams import DETAIL, find_seams, nearest_centre, neighbours, with_claims
 
 Array = NDArray[Any]
@@ -125,6 +125,7 @@ class LocalWarp:
     def _bend(self, composition: Composition, context: Context) -> Composition:
         if composition.rms_px <= self.beyond_px:
             return composition
+        prepare(composition)
         bent, step = composition, seam_step(composition)
         for cells in (2 * step, max(1, step // 2)):  # the second look sees what the first left
             bent = _bent(bent, cells, context)

@@ -10,6 +10,8 @@ Li et al., TMM 2018, pursue the same end) and return to the cameras' place away 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib import import_module
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -22,7 +24,7 @@ from composer.records import Composition, Layer, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["Shift", "find_shift", "solve_meshes"]
+__all__ = ["Shift", "find_shift", "prepare", "solve_meshes"]
 
 SPACING = 0.09  # between nodes, as a share of a photo's longer side
 GRID = 6  # cells between samples of the flow
@@ -150,6 +152,12 @@ def _seen(composition: Composition, layer: Layer, window: Rect, places: Array) -
     slopes = [s for field in (u, v) for s in np.gradient(field)[::-1]]
     at = [cv2.remap(f, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for f in (u, v, *slopes)]
     return np.stack(at[:2], 1), np.stack(at[2:], 1).reshape(-1, 2, 2)
+
+
+def prepare(composition: Composition) -> None:
+    """Start to import SciPy on another thread where `solve_meshes` will need it: photos are warped first."""
+    if sum(2 * rows * columns for rows, columns in map(_shape, composition.layers)) > DENSE:
+        Thread(target=import_module, args=("scipy.sparse.linalg",)).start()
 
 
 def solve_meshes(composition: Composition, shifts: list[Shift]) -> list[Array]:

@@ -24,6 +24,7 @@ CONTRADICTION = 0.02  # of the photo's diagonal: a pair so far off is a false ma
 OWN_LENS_GAIN = 0.6  # own focal lengths must lower the cost to this
 WHOLE_LENS_GAIN, WHOLE_LENS_PHOTOS = 0.8, 5  # a, c and the optical centre must lower it to this
 ENOUGH_MATCHES = 3000  # to look for contradictions; the cameras are then adjusted to all matches
+TRIAL_MATCHES = 800  # to see whether other lenses or a flat scene fit far better
 FLAT_FOCAL = 3.0  # scans look like turns of a camera with a lens longer than this many photo widths
 FLAT_GAIN = 0.5  # a flat scene must lower the cost of turning to this: it has twice the unknowns
 AFFINE_GAIN = 0.7  # perspective must lower the cost of affine maps to this
@@ -69,7 +70,7 @@ def register(
     while True:
         chosen = tuple(photos[k] for k in group)
         local = _renumbered(inside, group)
-        few = _thinned(local)
+        few = _thinned(local, ENOUGH_MATCHES)
         found = _fit(chosen, few, model, huber_px)
         errors = np.array([np.median(e) for e in found.errors])
         limit = _limit(chosen)
@@ -115,11 +116,11 @@ def _limit(photos: tuple[Photo, ...]) -> float:
     return CONTRADICTION * float(np.median([np.hypot(p.width, p.height) for p in photos]))
 
 
-def _thinned(pairs: list[Pair]) -> list[Pair]:
-    """Keep enough matches to find contradictions by; the same list where there are few."""
-    if sum(len(p.points_i) for p in pairs) <= ENOUGH_MATCHES:
+def _thinned(pairs: list[Pair], enough: int) -> list[Pair]:
+    """Keep about `enough` matches, 20 a pair at least; the same list where there are no more."""
+    if sum(len(p.points_i) for p in pairs) <= enough:
         return pairs
-    share = ENOUGH_MATCHES // len(pairs)
+    share = enough // len(pairs)
     steps = [max(1, len(p.points_i) // max(share, 20)) for p in pairs]
     return [
         replace(p, points_i=p.points_i[::step], points_j=p.points_j[::step])
@@ -153,9 +154,12 @@ def _fit(photos: tuple[Photo, ...], pairs: list[Pair], model: str, huber_px: flo
     runaway = focal >= FLAT_FOCAL * max(photos[0].width, photos[0].height)
     if not runaway and np.sqrt(scatter) < SHARP / CONTRADICTION * _limit(photos):
         return turning
-    flat = _fit_flat(photos, pairs, huber_px, np.inf if runaway else scatter)
-    gain = 1.0 if runaway else FLAT_GAIN
-    return flat if flat.variance(huber_px, _limit(photos)) < gain * scatter else turning
+    gain, limit = (1.0, np.inf) if runaway else (FLAT_GAIN, scatter)
+    few = _thinned(pairs, TRIAL_MATCHES)
+    trial = _fit_flat(photos, few, huber_px, limit)
+    if trial.variance(huber_px, _limit(photos)) >= gain * scatter:
+        return turning
+    return trial if few is pairs else _fit_flat(photos, pairs, huber_px, limit)
 
 
 def _fit_flat(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float, turning: float) -> _Fit:
@@ -210,20 +214,24 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     shared = _errors(pairs, rotations, lenses, lens_of)
     own_of = list(range(len(photos)))
     own = [replace(lenses[k], shape_prior=lenses[k].shape, shape_sigma=(0.003,) * 5) for k in lens_of]
-    own_rotations, own = adjust(believed, rotations, own, own_of, huber_px)
-    freed = _errors(pairs, own_rotations, own, own_of)
-    if _cost(freed, huber_px) < OWN_LENS_GAIN * _cost(shared, huber_px):
-        rotations, lenses, lens_of, shared = own_rotations, own, own_of, freed
+    few = _thinned(believed, TRIAL_MATCHES)
+    own_rotations, own = adjust(few, rotations, own, own_of, huber_px)
+    freed = _cost(_errors(few, own_rotations, own, own_of), huber_px)
+    if freed < OWN_LENS_GAIN * _cost(_errors(few, rotations, lenses, lens_of), huber_px):
+        rotations, lenses, lens_of = *adjust(believed, own_rotations, own, own_of, huber_px), own_of
+        shared = _errors(pairs, rotations, lenses, lens_of)
     kept = _without_outliers(pairs, shared)
     believed = [p for p, good in zip(kept, agrees, strict=True) if good]
     rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px)
     errors = _errors(kept, rotations, lenses, lens_of)
     unknowns = 3 * len(photos) - 3 + 2 * len(lenses)
     if len(photos) >= WHOLE_LENS_PHOTOS:
-        turned, whole = adjust(believed, rotations, lenses, lens_of, huber_px, solved=6)
-        better = _errors(kept, turned, whole, lens_of)
-        if _cost(better, huber_px) < WHOLE_LENS_GAIN * _cost(errors, huber_px):
-            rotations, lenses, errors = turned, whole, better
+        few = _thinned(believed, TRIAL_MATCHES)
+        turned, whole = adjust(few, rotations, lenses, lens_of, huber_px, solved=6)
+        better = _cost(_errors(few, turned, whole, lens_of), huber_px)
+        if better < WHOLE_LENS_GAIN * _cost(_errors(few, rotations, lenses, lens_of), huber_px):
+            rotations, lenses = adjust(believed, turned, whole, lens_of, huber_px, solved=6)
+            errors = _errors(kept, rotations, lenses, lens_of)
             unknowns += 4 * len(lenses)
     return _Fit(cameras_of(rotations, lenses, lens_of), errors, "rotation", unknowns)
 
