@@ -13,11 +13,11 @@ from composer.align.canvas import canvas_directions, directions_to_canvas
 from composer.align.lens import project, rays
 from composer.align.projection import layer_rect, photo_directions, photo_map
 from composer.errors import OptionError
-from composer.records import Camera, Composition, Layer, Optics, Photo, Projection, Rect
+from composer.records import FLAT, Camera, Composition, Layer, Optics, Photo, Projection, Rect
 from composer.stitching.layout import View, fit_canvas, view_rotation, without_unseen
 
 PHOTO = Photo("a", None, 300, 200, 3, "uint8")
-PROJECTIONS = [p for p in get_args(Projection) if p != "affine"]
+PROJECTIONS = [p for p in get_args(Projection) if p not in FLAT]
 
 
 def layers(*yaws: float, focal_px: float = 250.0, pitch: float = 0.0) -> tuple[Layer, ...]:

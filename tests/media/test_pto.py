@@ -21,12 +21,12 @@ from composer.media.archive import load_plan, save_plan
 from composer.media.decode import decode
 from composer.media.header import photo_from_array, read_photo
 from composer.media.pto import load_project, project_text, save_project
-from composer.records import Camera, Composition, Layer, Optics, Patch, Photo, Plan, Projection, Rect
+from composer.records import FLAT, Camera, Composition, Layer, Optics, Patch, Photo, Plan, Projection, Rect
 from composer.stitching.layout import view_rotation
 from tests.media.pictures import picture
 
 WIDTH, HEIGHT = 300, 200
-PROJECTIONS = [p for p in get_args(Projection) if p != "affine"]
+PROJECTIONS = [p for p in get_args(Projection) if p not in FLAT]
 LENS = {"distortion": (0.01, -0.03, 0.02), "offset": (3.0, -2.0)}
 needs_nona = pytest.mark.skipif(shutil.which("nona") is None, reason="nona is not installed")
 
