@@ -115,7 +115,9 @@ def _overlap(
     else:
         difference = _difference(a, b)
     rows = slice(window.y0, window.y1)
-    return _Overlap(rows, _columns(window, composition.width), both, difference, core)
+    half = np.float16  # one is kept for each two neighbours
+    columns = _columns(window, composition.width)
+    return _Overlap(rows, columns, both, difference.astype(half), core.astype(half))
 
 
 def _columns(rect: Rect, width: int) -> Array:
