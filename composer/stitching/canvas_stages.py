@@ -34,7 +34,7 @@ from composer.stitching.crop import has_holes, largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
 from composer.stitching.mesh import Shift, find_shift, prepare, solve_meshes
-from composer.stitching.seams import DETAIL, find_seams, nearest_centre, neighbours, with_claims
+from composer.stitching.seams import DETAIL, compact, find_seams, nearest_centre, neighbours, with_claims
 
 Array = NDArray[Any]
 
@@ -170,7 +170,7 @@ class FindSeams:
     def _find(self, composition: Composition, context: Context) -> Composition:
         step = seam_step(composition)
         small = reduced(composition, step)
-        tiles = warp_all(small, context, "seams")
+        tiles = [compact(t) for t in warp_all(small, context, "seams")]
         if any(la.photo.include for la in small.layers):
             tiles = with_claims(small, tiles, _included(small, tiles))
         if self.ghosts == "remove":
@@ -186,7 +186,7 @@ class FindSeams:
 
 
 def _detailed(composition: Composition, small: Composition, context: Context) -> list[Tile]:
-    """Warp every layer DETAIL times as fine as for `small`, image uint8 to save memory."""
+    """Warp every layer DETAIL times as fine as for `small`."""
     fine = reduced(composition, seam_step(composition) // DETAIL)
 
     def warp(k: int) -> Tile:
@@ -194,7 +194,7 @@ def _detailed(composition: Composition, small: Composition, context: Context) ->
         tile = warp_layer(
             fine, layer, rect, store_of(context).pixels(layer.photo, source_shrink(fine, layer))
         )
-        return replace(tile, image=(tile.image * 255).clip(0, 255).astype(np.uint8))
+        return compact(replace(tile, valid=np.broadcast_to(True, tile.valid.shape)))  # the coarse tile tells
 
     return over(context, "seams", warp, range(len(fine.layers)))
 

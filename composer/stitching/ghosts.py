@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from composer.align.warp import shared_rect, window_of
 from composer.records import Composition, Rect, Tile
+from composer.stitching.seams import values_of
 
 Array = NDArray[Any]
 
@@ -69,7 +70,7 @@ def moving_regions(
         for mask, (x, y, width, height) in _regions(a, b):
             part = Rect(window.x0 + x, window.y0 + y, window.x0 + x + width, window.y0 + y + height)
             cut = slice(y, y + height), slice(x, x + width)
-            outlines = _outline(a.image[cut], mask), _outline(b.image[cut], mask)
+            outlines = _outline(values_of(a)[cut], mask), _outline(values_of(b)[cut], mask)
             found.append(Region(i, j, part, mask, outlines))
     return found
 
@@ -179,7 +180,8 @@ def _differ(a: Tile, b: Tile, reach: int, least: float) -> Array:
     around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     both = (a.valid & b.valid).astype(np.uint8)
     inner = cv2.erode(both, around, borderType=cv2.BORDER_CONSTANT, borderValue=1)
-    beyond = np.maximum(_beyond(a.image, b.image, around), _beyond(b.image, a.image, around))
+    seen_a, seen_b = values_of(a), values_of(b)
+    beyond = np.maximum(_beyond(seen_a, seen_b, around), _beyond(seen_b, seen_a, around))
     differ = ((beyond > least) & (inner > 0)).astype(np.uint8)
     return np.asarray(cv2.morphologyEx(differ, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
 

@@ -29,6 +29,7 @@ FLAT_FOCAL = 3.0  # scans look like turns of a camera with a lens longer than th
 FLAT_GAIN = 0.5  # a flat scene must lower the cost of turning to this: it has twice the unknowns
 AFFINE_GAIN = 0.7  # perspective must lower the cost of affine maps to this
 SHARP = 5e-4  # of the photo's diagonal: turning that fits so well needs no rival
+TURNED_DEG = 45.0  # cameras that look so far to either side do turn, however long their lens
 HOPELESS = 4.0  # times the cost of turning: where affine maps are so far off, poses cannot start from them
 
 
@@ -152,7 +153,8 @@ def _fit(photos: tuple[Photo, ...], pairs: list[Pair], model: str, huber_px: flo
     focal = float(np.median([c.focal_px for c in turning.cameras]))
     scatter = turning.variance(huber_px, _limit(photos))
     runaway = focal >= FLAT_FOCAL * max(photos[0].width, photos[0].height)
-    if not runaway and np.sqrt(scatter) < SHARP / CONTRADICTION * _limit(photos):
+    turned = _span_deg(turning.cameras) > TURNED_DEG
+    if (turned or not runaway) and np.sqrt(scatter) < SHARP / CONTRADICTION * _limit(photos):
         return turning
     gain, limit = (1.0, np.inf) if runaway else (FLAT_GAIN, scatter)
     few = _thinned(pairs, TRIAL_MATCHES)
@@ -160,6 +162,14 @@ def _fit(photos: tuple[Photo, ...], pairs: list[Pair], model: str, huber_px: flo
     if trial.variance(huber_px, _limit(photos)) >= gain * scatter:
         return turning
     return trial if few is pairs else _fit_flat(photos, pairs, huber_px, limit)
+
+
+def _span_deg(cameras: list[Camera]) -> float:
+    """Return the largest angle between a camera's axis and their mean, in degrees."""
+    axes = np.array([c.rotation[2] for c in cameras])
+    mean = axes.mean(0)
+    likeness = axes @ mean / max(float(np.linalg.norm(mean)), 1e-9)
+    return float(np.degrees(np.arccos(np.clip(likeness.min(), -1, 1))))
 
 
 def _fit_flat(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float, turning: float) -> _Fit:

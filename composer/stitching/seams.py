@@ -21,7 +21,15 @@ from composer.records import Composition, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["DETAIL", "find_seams", "nearest_centre", "neighbours", "with_claims"]
+__all__ = [
+    "DETAIL",
+    "compact",
+    "find_seams",
+    "nearest_centre",
+    "neighbours",
+    "values_of",
+    "with_claims",
+]
 
 NOISE = 0.03  # differences below this are noise, not structure
 SHORT = 0.004  # what a cell's length of seam costs where the layers agree
@@ -42,7 +50,7 @@ def find_seams(composition: Composition, tiles: Sequence[Tile], detail: Sequence
         The layers warped at that resolution, `weight` from edge to centre; a rectangle may run past
         the edge of a closed canvas.
     detail : sequence of Tile
-        The same layers DETAIL times as fine, image uint8, on rectangles DETAIL times as large. Photos that
+        The same layers DETAIL times as fine, on rectangles DETAIL times as large. Photos that
         differ in thin lines or by little misplacement agree when reduced; here the seams see it.
 
     Returns
@@ -59,6 +67,17 @@ def find_seams(composition: Composition, tiles: Sequence[Tile], detail: Sequence
             if overlap is not None:
                 _swap(labels, overlap, i, j, level, banded=level < LEVELS - 1)
     return _extend(labels)
+
+
+def compact(tile: Tile) -> Tile:
+    """Return a tile in a third of its memory: image uint8, weight float16. Seams need no more."""
+    weight = None if tile.weight is None else tile.weight.astype(np.float16)
+    return replace(tile, image=np.rint(tile.image * 255).clip(0, 255).astype(np.uint8), weight=weight)
+
+
+def values_of(tile: Tile) -> Array:
+    """Return a tile's image as float32, 0..1, also of a compact tile."""
+    return tile.image * np.float32(1 / 255) if tile.image.dtype == np.uint8 else np.asarray(tile.image)
 
 
 def with_claims(composition: Composition, tiles: Sequence[Tile], claims: Array) -> list[Tile]:
@@ -85,7 +104,8 @@ def with_claims(composition: Composition, tiles: Sequence[Tile], claims: Array) 
 @dataclass(frozen=True)
 class _Overlap:
     """Where two layers meet: canvas rows and columns; there, whether both are valid, how visible a
-    seam would be, and which photo's centre is nearer (-1 the second's to 1 the first's)."""
+    seam would be, and which photo's centre is nearer (-127 the second's to 127 the first's). One is
+    kept for each two neighbours, so it is kept small."""
 
     rows: slice
     columns: Array
@@ -105,19 +125,18 @@ def _overlap(
     both = a.valid & b.valid
     if not both.any():
         return None
-    core = (a.weight - b.weight) / np.maximum(np.maximum(a.weight, b.weight), 1e-6)
+    near_a, near_b = (np.asarray(t.weight, np.float32) for t in (a, b))
+    core = (near_a - near_b) / np.maximum(np.maximum(near_a, near_b), 1e-6)
     if detail:
         large = Rect(*(DETAIL * side for side in window))
         fine = replace(composition, width=DETAIL * composition.width)
         a, b = (window_of(detail[k], large, fine) for k in pair)
-        a, b = (replace(t, image=t.image * np.float32(1 / 255)) for t in (a, b))
         difference = _blocks(_difference(a, b), DETAIL, "mean")
     else:
         difference = _difference(a, b)
     rows = slice(window.y0, window.y1)
-    half = np.float16  # one is kept for each two neighbours
     columns = _columns(window, composition.width)
-    return _Overlap(rows, columns, both, difference.astype(half), core.astype(half))
+    return _Overlap(rows, columns, both, difference.astype(np.float16), np.rint(core * 127).astype(np.int8))
 
 
 def _columns(rect: Rect, width: int) -> Array:
@@ -163,7 +182,7 @@ def _swap(labels: Array, overlap: _Overlap, i: int, j: int, level: int, banded: 
         _blocks(overlap.difference, step, "mean"),
         _blocks(owner == i, step, "half"),
         _blocks(owner == j, step, "half"),
-        _blocks(overlap.core, step, "mean"),
+        _blocks(overlap.core * np.float32(1 / 127), step, "mean"),
         banded,
     )
     if chosen is None:
@@ -177,7 +196,7 @@ def _swap(labels: Array, overlap: _Overlap, i: int, j: int, level: int, banded: 
 
 def _difference(a: Tile, b: Tile) -> Array:
     """Return how visible a seam would be at each cell: colour and edges that disagree, above noise."""
-    gap = a.image - b.image
+    gap = values_of(a) - values_of(b)
     channels = [gap[:, :, c] for c in range(gap.shape[2])]  # NumPy is slow over a short last axis
     colour = np.sqrt(sum(c * c for c in channels) / np.float32(len(channels)))
     grey = np.ascontiguousarray(sum(channels) / np.float32(len(channels)))
