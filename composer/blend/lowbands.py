@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,8 +21,12 @@ Array = NDArray[Any]
 
 __all__ = ["low_bands"]
 
+RISE = 0.328  # cells squared: the blur of three pyramid levels upwards, which interpolation does not give
 
-def low_bands(small: Composition, seams: Array, tiles: list[Tile], halvings: int, levels: int) -> Array:
+
+def low_bands(
+    small: Composition, seams: Array, tiles: list[Tile], halvings: int, levels: int, *, soften: float = 0.0
+) -> Array:
     """Return what `levels` bands more would add to a blend.
 
     Parameters
@@ -35,6 +40,9 @@ def low_bands(small: Composition, seams: Array, tiles: list[Tile], halvings: int
         Pyramid levels from `small` to the widest band that render blends itself.
     levels : int
         Bands to blend beyond.
+    soften : float
+        Variance, in cells squared, by which the tiles' and seams' cells are sharper than the pyramid of
+        the full resolution would be there: without it a ridge of that width follows the seams.
 
     Returns
     -------
@@ -50,7 +58,7 @@ def low_bands(small: Composition, seams: Array, tiles: list[Tile], halvings: int
         for level in range(levels + 1)
     ]
     for k, tile in enumerate(tiles):
-        found = _reduced(small, tile, composite, covered, (seams, k), unit)
+        found = _reduced(small, tile, composite, covered, (seams, k), unit, soften)
         if found is not None:
             left, top, difference, weight = found
             turns = (-width, 0, width) if small.closed else (0,)
@@ -60,7 +68,14 @@ def low_bands(small: Composition, seams: Array, tiles: list[Tile], halvings: int
     result = total[-1]
     for band in reversed(total[:-1]):
         result = pyr_up(result, band.shape[:2]) + band
-    return np.ascontiguousarray(result[:, margin : margin + width], np.float32)
+    return np.ascontiguousarray(_blurred(result, RISE)[:, margin : margin + width], np.float32)
+
+
+def _blurred(image: Array, variance: float) -> Array:
+    """Blur by three taps of a variance in pixels squared, up to a half."""
+    kernel = np.array([variance / 2, 1 - variance, variance / 2], np.float32)
+    found = cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT_101)
+    return found.reshape(image.shape)
 
 
 def _add(total: list[Array], window: Rect, part: tuple[Array, Array], columns: list[int], top: int) -> None:
@@ -99,7 +114,13 @@ def _windows(
 
 
 def _reduced(
-    small: Composition, tile: Tile, composite: Array, covered: Array, owned: tuple[Array, int], unit: int
+    small: Composition,
+    tile: Tile,
+    composite: Array,
+    covered: Array,
+    owned: tuple[Array, int],
+    unit: int,
+    soften: float,
 ) -> tuple[int, int, Array, Array] | None:
     """Return a layer's difference from the composite and its ownership, `unit` times smaller.
 
@@ -124,6 +145,7 @@ def _reduced(
         difference[inner] = np.take(own, np.arange(x0, x1) - tile.rect.x0, 1, mode="wrap")
     else:
         difference[inner, tile.rect.x0 - x0 : tile.rect.x1 - x0] = own
+    difference, weight = _blurred(difference, soften), _blurred(weight, soften)
     for _ in range(unit.bit_length() - 1):
         difference, weight = pyr_down(difference), pyr_down(weight)
     return x0 // unit, y0 // unit, difference, weight

@@ -63,8 +63,18 @@ class BlendLowBands:
         levels = max(0, round(math.log2(max(widest / step, 1))))
         if levels == 0:
             return composition
-        found = low_bands(small, composition.seams, tiles, halvings, levels)
+        soften = _missing_blur(composition.seam_step, halvings, self.fine_levels)
+        found = low_bands(small, composition.seams, tiles, halvings, levels, soften=soften)
         return replace(composition, low_bands_step=step, low_bands=found)
+
+
+def _missing_blur(step: float, halvings: int, fine_levels: int) -> float:
+    """Return the variance, in cells squared, that cells lack against a pyramid of `fine_levels` halvings.
+
+    A halving by [1 4 6 4 1]/16 adds a variance of one of its pixels squared; a cell's average has a twelfth.
+    """
+    pyramid, own = (4**fine_levels - 1) / 3, step**2 * (1 / 12 + (4**halvings - 1) / 3)
+    return max(0.0, pyramid - own) / step**2
 
 
 @dataclass(frozen=True)

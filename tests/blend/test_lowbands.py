@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from composer.blend import lowbands
 from composer.blend.lowbands import low_bands
 from composer.blend.multiband import multiband
+from composer.blend.stages import _missing_blur
 from composer.records import Camera, Composition, Layer, Photo, Rect, Tile
 
 LAYER = Layer(Photo("p", None, 100, 80, 3, "uint8"), Camera(np.eye(3), 100.0))
@@ -79,3 +82,26 @@ def test_a_layer_is_blended_in_its_window_only(closed: bool, monkeypatch: pytest
     )
     assert np.abs(found).max() > 0.01
     assert np.allclose(found, low_bands(small, seams, tiles, 1, 2), atol=1e-6)
+
+
+def test_coarse_cells_are_softened_to_leave_no_ridge_along_the_seam() -> None:
+    """A step of exposure, blended on cells of eight pixels, becomes as smooth as a deep pyramid makes it."""
+    step = 8
+    whole = Rect(0, 0, WIDTH * step, HEIGHT * step)
+    mine = [(np.arange(whole.width) < whole.width // 2) == (k == 0) for k in range(2)]
+    weight = [np.repeat(m[None].astype(np.float32), whole.height, 0) for m in mine]
+    fine = [replace(flat_tile(whole, 0.3 + 0.2 * k), weight=w) for k, w in enumerate(weight)]
+    deep, shallow = (multiband(fine, levels)[0, :, 0] for levels in (6, 3))
+    cells = Rect(0, 0, WIDTH, HEIGHT)
+    seams = np.repeat((np.arange(WIDTH) >= WIDTH // 2)[None].astype(np.int16), HEIGHT, 0)
+    x = (np.arange(whole.width) - (step - 1) / 2) / step
+
+    def ridge(soften: float) -> float:
+        tiles = [flat_tile(cells, 0.3 + 0.2 * k) for k in range(2)]
+        field = low_bands(canvas(2, False), seams, tiles, 0, 3, soften=soften)[0, :, 0]
+        return float(np.abs(shallow + np.interp(x, np.arange(WIDTH), field) - deep).max())
+
+    soften = _missing_blur(step, 0, 3)
+    assert soften == pytest.approx(0.245, abs=0.001)
+    assert ridge(soften) < 0.012 < 0.018 < ridge(0.0)  # of a step of 0.2
+    assert _missing_blur(1, 3, 3) == 0
