@@ -16,6 +16,7 @@ Array = NDArray[Any]
 __all__ = ["drawn_at", "pixel_to_plane", "polynomial", "project", "ray_of", "rays"]
 
 
+WIDEST = {"rectilinear": math.inf, "equidistant": math.pi, "equisolid": 2.0}  # ideal radius, focal lengths
 Distortion = tuple[float | Array, float | Array, float | Array]
 
 
@@ -98,7 +99,7 @@ def _outermost(photo: Photo, camera: Camera, half: float) -> float:
     dx, dy = camera.offset
     corner = math.hypot(photo.width / 2 + abs(dx), photo.height / 2 + abs(dy)) * 1.001
     limit = corner if camera.circle_px is None else min(corner, camera.circle_px)
-    widest = {"rectilinear": math.inf, "equidistant": math.pi, "equisolid": 2.0}[camera.optics]
+    widest = WIDEST[camera.optics]
     if math.isfinite(widest) and limit > widest * camera.focal_px:
         return widest * camera.focal_px / half
     plane = pixel_to_plane(np.array([[limit, 0.0]]), camera.distortion, half)
@@ -113,8 +114,7 @@ def rays(points: Array, photo: Photo, camera: Camera) -> Array:
     if camera.circle_px is not None:
         from_centre = from_centre[np.hypot(*from_centre.T) <= camera.circle_px]
     plane = pixel_to_plane(from_centre, camera.distortion, half) / camera.focal_px
-    widest = {"rectilinear": math.inf, "equidistant": math.pi, "equisolid": 2.0}[camera.optics]
-    return ray_of(plane[np.hypot(*plane.T) <= widest], camera.optics)[0]
+    return ray_of(plane[np.hypot(*plane.T) <= WIDEST[camera.optics]], camera.optics)[0]
 
 
 def ray_of(plane: Array, optics: Optics) -> tuple[Array, Array]:

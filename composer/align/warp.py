@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,8 +20,20 @@ from composer.records import Composition, Context, Layer, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["seam_step", "shared_rect", "source_shrink", "warp_all", "warp_layer", "warp_mask", "window_of"]
+__all__ = [
+    "meeting",
+    "place_in",
+    "place_on",
+    "seam_step",
+    "shared_rect",
+    "source_shrink",
+    "warp_all",
+    "warp_layer",
+    "warp_mask",
+    "window_of",
+]
 
+BLOCK = 64  # canvas pixels: tiles that share no block do not meet
 SEAM_CELLS = 80_000  # cells of the seam grid a photo, about
 
 _OPAQUE = {"uint8": 127, "uint16": 32767, "float32": 0.5}  # alpha above it counts
@@ -176,10 +189,30 @@ def shared_rect(a: Rect, b: Rect, composition: Composition) -> Rect | None:
 
 def window_of(tile: Tile, window: Rect, composition: Composition) -> Tile:
     """Cut a window out of a layer's tile; on a closed canvas the window may lie a full turn away."""
-    x = window.x0 - tile.rect.x0
-    if composition.closed and not 0 <= x < tile.rect.width:
-        x %= composition.width
-    y = window.y0 - tile.rect.y0
-    cut = slice(y, y + window.height), slice(x, x + window.width)
+    cut = place_in(tile, window, composition)
     weight = tile.weight[cut] if tile.weight is not None else None
     return Tile(window, tile.image[cut], tile.valid[cut], weight)
+
+
+def place_in(tile: Tile, window: Rect, composition: Composition) -> tuple[slice, slice]:
+    """Return the rows and columns of a tile that a window covers, also a full turn away."""
+    x, y = window.x0 - tile.rect.x0, window.y0 - tile.rect.y0
+    if composition.closed and not 0 <= x < tile.rect.width:
+        x %= composition.width
+    return slice(y, y + window.height), slice(x, x + window.width)
+
+
+def place_on(composition: Composition, rect: Rect) -> tuple[slice, Array]:
+    """Return the canvas's rows and columns of a rectangle, which may run past the edge of a closed one."""
+    return slice(rect.y0, rect.y1), np.arange(rect.x0, rect.x1) % composition.width
+
+
+def meeting(composition: Composition, tiles: Sequence[Tile]) -> list[tuple[int, int]]:
+    """Return the pairs (i, j) of tiles that may overlap, sorted: those in one 64 x 64 block of the canvas."""
+    blocks: dict[tuple[int, int], list[int]] = {}
+    for k, tile in enumerate(tiles):
+        rows, columns = place_on(composition, tile.rect)
+        for y in range(rows.start // BLOCK, -(-rows.stop // BLOCK)):
+            for x in np.unique(columns // BLOCK).tolist():
+                blocks.setdefault((y, x), []).append(k)
+    return sorted({(i, j) for block in blocks.values() for i in block for j in block if i < j})

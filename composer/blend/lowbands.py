@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.align.warp import place_on
 from composer.backend import pyr_down, pyr_up
 from composer.blend.multiband import weighted_bands
 from composer.records import Composition, Rect, Tile
@@ -136,7 +137,7 @@ def _reduced(
     weight = (owned[0][np.ix_(rows, columns)] == owned[1]).astype(np.float32)
     if not weight.any():
         return None
-    place = _place(small, tile)
+    place = place_on(small, tile.rect)
     both = tile.valid & covered[place]
     own = np.where(both[:, :, None], tile.image - composite[place], np.float32(0))
     difference = np.zeros((y1 - y0, x1 - x0, composite.shape[2]), np.float32)
@@ -160,18 +161,13 @@ def _paste(canvas: Array, part: Array, top: int, left: int) -> None:
         canvas[y0:y1, x0:x1] = part[y0 - top : y1 - top, x0 - left : x1 - left]
 
 
-def _place(small: Composition, tile: Tile) -> tuple[slice, Array]:
-    """Return the canvas rows and columns of a tile."""
-    return slice(tile.rect.y0, tile.rect.y1), np.arange(tile.rect.x0, tile.rect.x1) % small.width
-
-
 def _composite(small: Composition, tiles: list[Tile], seams: Array) -> tuple[Array, Array]:
     """Return the hard composite on the small canvas, and where it has a photo."""
     channels = max(t.image.shape[2] for t in tiles)
     composite = np.zeros((small.height, small.width, channels), np.float32)
     covered = np.zeros(composite.shape[:2], bool)
     for k, tile in enumerate(tiles):
-        rows, columns = _place(small, tile)
+        rows, columns = place_on(small, tile.rect)
         mine = (seams[rows, columns] == k) & tile.valid
         part = composite[rows, columns]
         composite[rows, columns] = np.where(mine[:, :, None], tile.image, part)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from composer.align.projection import placed, reduced
 from composer.align.warp import (
+    meeting,
+    place_on,
     seam_step,
     shared_rect,
     source_shrink,
@@ -68,12 +70,8 @@ class CompensateExposure:
         return replace(composition, layers=layers, white=white)
 
     def _evened(self, small: Composition, layers: tuple[Layer, ...], tiles: list[Tile]) -> tuple[Layer, ...]:
-        overlaps = []
-        for i in range(len(tiles)):
-            for j in range(i + 1, len(tiles)):
-                found = _overlap(small, tiles, i, j)
-                if found is not None:
-                    overlaps.append(found)
+        found = [_overlap(small, tiles, i, j) for i, j in meeting(small, tiles)]
+        overlaps = [o for o in found if o is not None]
         gains, fall_off = solve_exposure(overlaps, len(tiles), self._anchor(layers))
         return tuple(
             replace(la, gain=(float(g[0]), float(g[1]), float(g[2])), vignetting=fall_off)
@@ -206,7 +204,7 @@ def _included(small: Composition, tiles: list[Tile]) -> Array:
     for k, (layer, tile) in enumerate(zip(small.layers, tiles, strict=True)):
         if layer.photo.include is None:
             continue
-        place = slice(tile.rect.y0, tile.rect.y1), np.arange(tile.rect.x0, tile.rect.x1) % small.width
+        place = place_on(small, tile.rect)
         wins = warp_mask(small, layer, layer.photo.include) & tile.valid & (tile.weight >= best[place])
         claims[place] = np.where(wins, np.int16(k), claims[place])
         best[place] = np.where(wins, tile.weight, best[place])

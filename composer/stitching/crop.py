@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.projection import photo_map, placed, reduced
+from composer.align.warp import place_on
 from composer.records import Composition, Rect
 
 Array = NDArray[Any]
@@ -30,8 +31,7 @@ def coverage(composition: Composition, margin: float = 0.0) -> Array:
             width, height = layer.photo.width, layer.photo.height
             edge = margin * layer.camera.focal_px / composition.scale - 0.5
             inside &= (np.minimum(u, width - 1 - u) >= edge) & (np.minimum(v, height - 1 - v) >= edge)
-        columns = np.arange(layer.rect.x0, layer.rect.x1) % composition.width
-        covered[layer.rect.y0 : layer.rect.y1, columns] |= inside
+        covered[place_on(composition, layer.rect)] |= inside
     return covered
 
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.warp import shared_rect, window_of
+from composer.align.warp import meeting, place_in, place_on, shared_rect, window_of
 from composer.records import Composition, Rect, Tile
 from composer.stitching.seams import values_of
 
@@ -62,7 +62,7 @@ def moving_regions(
         The layers to compare; None compares all that overlap.
     """
     found = []
-    for i, j in _meeting(small, tiles) if pairs is None else pairs:
+    for i, j in meeting(small, tiles) if pairs is None else pairs:
         window = shared_rect(tiles[i].rect, tiles[j].rect, small)
         if window is None:
             continue
@@ -84,25 +84,25 @@ def without_moving(small: Composition, tiles: Sequence[Tile], regions: Sequence[
     """
     others = [np.zeros(t.valid.shape, np.int16) for t in tiles]
     against = [np.zeros(t.valid.shape, np.int16) for t in tiles]
-    for i, j in _meeting(small, tiles):
+    for i, j in meeting(small, tiles):
         window = shared_rect(tiles[i].rect, tiles[j].rect, small)
         if window is not None:
             both = window_of(tiles[i], window, small).valid & window_of(tiles[j], window, small).valid
             for k in (i, j):
-                others[k][_there(tiles[k], window, small)] += both
+                others[k][place_in(tiles[k], window, small)] += both
     for region in regions:
         for k in (region.i, region.j):
-            against[k][_there(tiles[k], region.window, small)] += region.mask
+            against[k][place_in(tiles[k], region.window, small)] += region.mask
     lost = [(o >= 2) & (2 * a > o) for o, a in zip(others, against, strict=True)]
     for region in regions:
         first, second = region.outlines
         if max(first, second) < CLEARER * min(first, second):
             continue
         loser = region.i if first > second else region.j
-        there = _there(tiles[loser], region.window, small)
+        there = place_in(tiles[loser], region.window, small)
         lost[loser][there] |= region.mask & (others[loser][there] == 1)
     left = np.zeros((small.height, small.width), bool)
-    places = [(slice(t.rect.y0, t.rect.y1), _columns(t.rect, small.width)) for t in tiles]
+    places = [place_on(small, t.rect) for t in tiles]
     for k, tile in enumerate(tiles):
         lost[k] = _replaceable(lost[k], tile.valid & (others[k] == 0))
         left[places[k]] |= tile.valid & ~lost[k]
@@ -124,30 +124,18 @@ def whole_regions(
     size = 2 * (REACH + 1) + 1
     inner = [cv2.erode(t.valid.astype(np.uint8), np.ones((size, size), np.uint8)) > 0 for t in tiles]
     for region in sorted(regions, key=lambda r: max(r.outlines)):  # the clearest has the last word
-        rows, columns = slice(region.window.y0, region.window.y1), _columns(region.window, small.width)
+        rows, columns = place_on(small, region.window)
         owner, size = seams[rows, columns], int(region.mask.sum())
         if max(int((region.mask & (owner == k)).sum()) for k in np.unique(owner)) > (1 - CUT) * size:
             continue
         able = [
             (outline, -k)
             for k, outline in zip((region.i, region.j), region.outlines, strict=True)
-            if inner[k][_there(tiles[k], region.window, small)][region.mask].all()
+            if inner[k][place_in(tiles[k], region.window, small)][region.mask].all()
         ]
         if able:
             claims[rows, columns] = np.where(region.mask, np.int16(-max(able)[1]), claims[rows, columns])
     return claims
-
-
-def _meeting(small: Composition, tiles: Sequence[Tile]) -> list[tuple[int, int]]:
-    """Return the pairs of tiles that may overlap, found by the 64 x 64 blocks of canvas they touch."""
-    blocks: dict[tuple[int, int], list[int]] = {}
-    for k, tile in enumerate(tiles):
-        rect = tile.rect
-        columns = {x % small.width // 64 for x in (*range(rect.x0, rect.x1, 64), rect.x1 - 1)}
-        for y in range(rect.y0 // 64, -(-rect.y1 // 64)):
-            for x in columns:
-                blocks.setdefault((y, x), []).append(k)
-    return sorted({(i, j) for block in blocks.values() for i in block for j in block if i < j})
 
 
 def _regions(a: Tile, b: Tile) -> list[tuple[Array, tuple[int, int, int, int]]]:
@@ -201,18 +189,6 @@ def _outline(image: Array, mask: Array) -> float:
     inside = cv2.erode(mask.astype(np.uint8), np.ones((9, 9), np.uint8), borderValue=0)
     ring = mask & (inside == 0)
     return float(slope[ring].mean()) if ring.any() else 0.0
-
-
-def _there(tile: Tile, window: Rect, small: Composition) -> tuple[slice, slice]:
-    """Return the rows and columns of a tile that a window covers."""
-    x, y = window.x0 - tile.rect.x0, window.y0 - tile.rect.y0
-    if small.closed and not 0 <= x < tile.rect.width:
-        x %= small.width
-    return slice(y, y + window.height), slice(x, x + window.width)
-
-
-def _columns(rect: Rect, width: int) -> Array:
-    return np.arange(rect.x0, rect.x1) % width
 
 
 def _replaceable(lost: Array, alone: Array) -> Array:

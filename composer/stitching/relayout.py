@@ -28,19 +28,15 @@ FADE_PX = 4
 
 
 def carried_over(old: Composition, canvas: Composition) -> Composition:
-    """Give a canvas the seams, low bands, exposure and patches of a composition of the same layers.
+    """Give a canvas the seams, low bands, white and patches of a composition of the same layers.
 
     Parameters
     ----------
     old : Composition
     canvas : Composition
-        The same layers, laid out: only canvas and cameras count.
+        The same layers, only turned, laid out.
     """
-    layers = tuple(
-        replace(la, gain=o.gain, vignetting=o.vignetting, mesh=o.mesh)
-        for la, o in zip(canvas.layers, old.layers, strict=True)
-    )
-    new = replace(canvas, layers=layers, white=old.white, rms_px=old.rms_px, links=old.links)
+    new = replace(canvas, white=old.white, rms_px=old.rms_px, links=old.links)
     if old.seams is not None:
         step = seam_step(new)
         x, y = _positions(reduced(new, step), old)

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.warp import shared_rect, window_of
+from composer.align.warp import place_on, shared_rect, window_of
 from composer.records import Composition, Rect, Tile
 
 Array = NDArray[Any]
@@ -92,7 +92,7 @@ def with_claims(composition: Composition, tiles: Sequence[Tile], claims: Array) 
         Index of the layer that is to own each cell, -1 where the seams decide.
     """
     held = np.zeros(claims.shape, bool)
-    places = [(slice(t.rect.y0, t.rect.y1), _columns(t.rect, composition.width)) for t in tiles]
+    places = [place_on(composition, t.rect) for t in tiles]
     for k, (tile, place) in enumerate(zip(tiles, places, strict=True)):
         held[place] |= tile.valid & (claims[place] == k)
     return [
@@ -134,13 +134,8 @@ def _overlap(
         difference = _blocks(_difference(a, b), DETAIL, "mean")
     else:
         difference = _difference(a, b)
-    rows = slice(window.y0, window.y1)
-    columns = _columns(window, composition.width)
+    rows, columns = place_on(composition, window)
     return _Overlap(rows, columns, both, difference.astype(np.float16), np.rint(core * 127).astype(np.int8))
-
-
-def _columns(rect: Rect, width: int) -> Array:
-    return np.arange(rect.x0, rect.x1) % width
 
 
 def nearest_centre(composition: Composition, tiles: Sequence[Tile]) -> Array:
@@ -148,12 +143,10 @@ def nearest_centre(composition: Composition, tiles: Sequence[Tile]) -> Array:
     labels = np.full((composition.height, composition.width), -1, np.int16)
     best = np.full(labels.shape, -1.0, np.float32)
     for k, tile in enumerate(tiles):
-        rect = tile.rect
-        rows, columns = slice(rect.y0, rect.y1), _columns(rect, composition.width)
-        window, owner = best[rows, columns], labels[rows, columns]
-        wins = tile.valid & (tile.weight > window)
-        best[rows, columns] = np.where(wins, tile.weight, window)
-        labels[rows, columns] = np.where(wins, np.int16(k), owner)
+        place = place_on(composition, tile.rect)
+        wins = tile.valid & (tile.weight > best[place])
+        best[place] = np.where(wins, tile.weight, best[place])
+        labels[place] = np.where(wins, np.int16(k), labels[place])
     return labels
 
 

@@ -12,8 +12,9 @@ import pytest
 from composer.align.canvas import canvas_directions, directions_to_canvas
 from composer.align.lens import project, rays
 from composer.align.projection import layer_rect, photo_directions, photo_map
+from composer.align.warp import meeting, shared_rect
 from composer.errors import OptionError
-from composer.records import FLAT, Camera, Composition, Layer, Optics, Photo, Projection, Rect
+from composer.records import FLAT, Camera, Composition, Layer, Optics, Photo, Projection, Rect, Tile
 from composer.stitching.layout import View, fit_canvas, view_rotation, without_unseen
 
 PHOTO = Photo("a", None, 300, 200, 3, "uint8")
@@ -133,3 +134,12 @@ def test_a_mesh_moves_what_is_taken_from_the_photo() -> None:
     np.testing.assert_allclose(moved_u - u, 3, atol=1e-4)
     np.testing.assert_allclose(moved_v, v, atol=1e-4)
     assert moved_u[inside].max() <= 299.5
+
+
+def test_tiles_that_meet_around_a_closed_canvas_are_found() -> None:
+    canvas = Composition((), "sphere", 100, 50, 16.0, (-50.0, -25.0), closed=True)
+    rects = [Rect(40, 0, 140, 20), Rect(70, 10, 95, 50), Rect(0, 40, 10, 50)]
+    tiles = [Tile(r, np.zeros(0), np.zeros(0)) for r in rects]
+    met = {(i, j) for i in range(3) for j in range(i + 1, 3) if shared_rect(rects[i], rects[j], canvas)}
+    assert met == {(0, 1)}
+    assert met <= set(meeting(canvas, tiles))
