@@ -6,10 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from composer.api import Panorama, Stitched, run, stitch
+    from composer.api.stitching import run, stitch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
+    from composer.results import Panorama, Stitched
 
 __version__ = "0.1.0"
 
@@ -31,11 +32,11 @@ __all__ = [
 
 _HOMES = {
     "ComposerError": "errors",
-    "Panorama": "api",
+    "Panorama": "results",
     "Pipeline": "pipeline",
-    "Stitched": "api",
-    "run": "api",
-    "stitch": "api",
+    "Stitched": "results",
+    "run": "api.stitching",
+    "stitch": "api.stitching",
 }
 
 

@@ -166,15 +166,16 @@ def write_image(
     path : Path
         Its suffix chooses the format.
     image : (H, W, C) uint8, uint16 or float32
-    alpha : (H, W) bool or None
-        Where the picture is valid; written as alpha where the format has one, else black.
+    alpha : (H, W) bool or of the image's type, or None
+        Where the picture is valid; written as alpha where the format has one, else shown against black.
+        Its type says whether a plane is always written (as it is), or where it has holes.
 
     Returns
     -------
     What had to be changed for the format's sake, a sentence each.
     """
     bands = iter([(0, image, alpha if alpha is not None else np.ones(image.shape[:2], bool))])
-    holes = alpha is not None and not bool(alpha.all())
+    holes = alpha is not None and not (alpha.dtype == bool and bool(alpha.all()))
     return write_bands(path, bands, image.shape, image.dtype.name, holes, metadata)
 
 
@@ -190,7 +191,7 @@ def write_bands(
 
     Parameters
     ----------
-    bands : iterator of (top, image (h, W, C), valid (h, W))
+    bands : iterator of (top, image (h, W, C), valid (h, W) bool, or alpha of the image's type)
     shape : (H, W, C)
     dtype : "uint8", "uint16" or "float32"
     holes : bool
@@ -211,7 +212,7 @@ def write_bands(
     target, notes = _target(kind, dtype), []
     if target != dtype:
         notes.append(f"{path}: {kind} cannot hold {dtype}; written as {target} (use .tif to keep it)")
-        bands = ((top, _narrowed(rows, target), covered) for top, rows, covered in bands)
+        bands = ((top, _narrowed(rows, target), _narrowed(covered, target)) for top, rows, covered in bands)
     if kind == "Deep Zoom":
         _write_deep_zoom(path, bands, (width, height), metadata)
         return notes
@@ -224,7 +225,7 @@ def write_bands(
             _write_png(file, bands, (height, width, channels + holes), target, metadata)
         else:
             write = _write_jpeg if kind == "JPEG" else _write_webp
-            write(file, *_gathered(bands, shape, target), metadata)
+            write(file, *_gathered(bands, shape, target, kind == "JPEG"), metadata)
     return notes
 
 
@@ -236,19 +237,32 @@ def _target(kind: str, dtype: str) -> str:
 
 
 def _gathered(
-    bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], dtype: str
+    bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], dtype: str, opaque: bool
 ) -> tuple[Array, Array]:
-    """Put rows of tiles together, black where they are not valid, and where they are."""
+    """Put rows of tiles together, and where they are valid; black where not, `opaque` also where in part."""
     image, valid = np.zeros(shape, dtype), np.zeros(shape[:2], bool)
     for top, rows, covered in bands:
         here = slice(top, top + len(rows))
-        image[here] = rows if covered.all() else rows * covered[:, :, None]
+        image[here] = _on_black(rows, covered) if opaque or covered.dtype == bool else rows
+        if covered.dtype != valid.dtype:
+            valid = valid.astype(covered.dtype)
         valid[here] = covered
     return image, valid
 
 
+def _on_black(rows: Array, covered: Array) -> Array:
+    """Show rows against black where they are not valid."""
+    if covered.dtype == bool:
+        return rows if covered.all() else rows * covered[:, :, None]
+    top = np.float32(1 if covered.dtype.kind == "f" else np.iinfo(covered.dtype).max)
+    shown = rows * (covered / top)[:, :, None]
+    return shown if rows.dtype.kind == "f" else np.rint(shown).astype(rows.dtype)
+
+
 def _narrowed(image: Array, target: str) -> Array:
-    """Reduce float32 0..1 or uint16 to a narrower type, rounded and clipped; NaN becomes 0."""
+    """Reduce float32 0..1 or uint16 to a narrower type, rounded and clipped; NaN becomes 0, bool stays."""
+    if image.dtype == bool:
+        return image
     top = np.iinfo(target).max
     full = 1.0 if image.dtype.kind == "f" else float(np.iinfo(image.dtype).max)
     scaled = np.nan_to_num(image.astype(np.float32) * (top / full)) + 0.5
@@ -263,7 +277,7 @@ def _write_deep_zoom(
 
     def rows() -> Iterator[Array]:
         for _, part, covered in bands:
-            yield part if covered.all() else part * covered[:, :, None]
+            yield _on_black(part, covered)
 
     with _replacing_folder(tiles_folder(path)) as folder:
         write_tiles(folder, rows(), size, metadata.icc)
@@ -337,7 +351,7 @@ def _segments(metadata: Metadata) -> Iterator[bytes]:
 
 
 def _write_webp(file: BinaryIO, image: Array, valid: Array, metadata: Metadata) -> None:
-    if not valid.all():
+    if valid.dtype != bool or not valid.all():
         image = np.concatenate([image, alpha_plane(valid, image.dtype)], 2)
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
     if picture.mode in ("L", "LA"):

@@ -43,7 +43,9 @@ class Page:
 
 
 def alpha_plane(valid: Array, dtype: Any) -> Array:
-    """Return (h, w, 1): white where pixels are valid."""
+    """Return (h, w, 1): white where pixels are valid, or alpha (h, w) of that type as it is."""
+    if valid.dtype != bool:
+        return valid[:, :, None]
     full = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
     return (valid[:, :, None] * full).astype(dtype)
 

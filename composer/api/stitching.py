@@ -1,16 +1,14 @@
-"""One function a verb: what the commands do, for scripts."""
+"""`stitch`, and `run` for other chains of stages."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from composer.backend import resolve_device
-from composer.backend.memory import allowance, peak_mb
+from composer.api.jobs import begun, one_thread_each
+from composer.backend.memory import peak_mb
 from composer.cube import with_face, write_faces
 from composer.errors import OptionError, OutputError
 from composer.media.archive import check_saving, save_plan
@@ -19,13 +17,13 @@ from composer.media.lens import LENSES
 from composer.media.mask_files import with_masks
 from composer.pipeline import Pipeline, stitching
 from composer.planning import Source, applied_plan, loaded_plan, made_plan, read_photos
-from composer.records import FLAT, Composition, Context, Event, Plan, Projection
+from composer.records import FLAT, Composition, Event, Plan, Projection
 from composer.report import write_report
-from composer.results import Panorama, Stitched
+from composer.results import Stitched
 from composer.stitching.candidates import check_pairs
 from composer.writing import check_canvases, output_names, rendered, report_job, write_layers
 
-__all__ = ["Panorama", "Stitched", "run", "stitch"]
+__all__ = ["run", "stitch"]
 
 
 def stitch(
@@ -184,16 +182,8 @@ def stitch(
         }  # fmt: skip
         pipeline = stitching(blend, options)
     pipeline = pipeline.with_options(settings or {})
-    memory = max_memory or allowance()
-    watch = _Stopwatch(observe)
-    context = Context(
-        resolve_device(device),
-        workers or len(os.sched_getaffinity(0)),
-        max_memory=memory,
-        observe=watch,
-        cancelled=cancelled or (lambda: False),
-    )
-    with _one_thread_each():
+    context, watch = begun(device, workers, max_memory, observe, cancelled)
+    with one_thread_each():
         if load is not None:
             if include or exclude or ghosts != "keep":
                 raise OptionError("masks and ghosts shape a plan, and a loaded one is made; stitch anew")
@@ -211,7 +201,7 @@ def stitch(
             plan = replace(plan, compositions=(with_face(only, face, Path(file), pipeline.blend, context),))
         lost = save_plan(Path(save), plan) if save is not None else ()
         outputs = output_names(target, plan)
-        check_canvases(plan, outputs, memory)
+        check_canvases(plan, outputs, context.max_memory)
         if layers is not None:
             write_layers(plan, output_names(Path(layers), plan), context)
         if cube is not None:
@@ -241,33 +231,6 @@ def run(
     if not isinstance(pipeline, Pipeline):
         pipeline = Pipeline.from_toml(pipeline)
     return stitch(photos, output, pipeline=pipeline, **options)
-
-
-class _Stopwatch:
-    """Passes events on and adds up the seconds of each stage."""
-
-    def __init__(self, observe: Callable[[Event], None] | None) -> None:
-        self.stages: dict[str, float] = {}
-        self._observe = observe
-
-    def __call__(self, event: Event) -> None:
-        if event.seconds is not None:
-            self.stages[event.stage] = self.stages.get(event.stage, 0.0) + event.seconds
-        if self._observe is not None:
-            self._observe(event)
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Keep OpenCV single-threaded: the parallel work is over photos and tiles."""
-    import cv2
-
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def _check_options(

@@ -1,0 +1,1 @@
+"""One function a verb, a module each: what the commands do, for scripts."""

@@ -1,0 +1,46 @@
+"""The verbs as commands; the only room that prints.
+
+Exit status: 0 done (also when photos were left out, which is said), 1 the job failed, 2 wrong usage,
+130 stopped with Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go over photos and tiles
+
+import typer
+
+from composer.cli import stitching
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Stitch photographs and render the result, tile by tile, on CPU or GPU.",
+)
+
+
+app.command()(stitching.stitch)
+app.command()(stitching.run)
+
+
+@app.command()
+def doctor() -> None:
+    """Say what is installed, what is missing, and what this machine has."""
+    from composer.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        mark = {True: "ok  ", False: "BAD ", None: "--  "}[finding.good]
+        typer.echo(f"{mark} {finding.what:<12} {finding.said}")
+    if any(f.good is False for f in findings):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,159 @@
+"""How a command runs its job: progress, errors as one line, Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from composer.errors import ComposerError
+    from composer.records import Event
+
+__all__ = ["check_summary", "guarded", "usage", "write_json"]
+
+T = TypeVar("T")
+GRACE_S = 0.4  # for a job to stop by itself
+
+
+def usage(message: str) -> NoReturn:
+    """Say what is wrong with the command line, and end with status 2."""
+    typer.echo(f"composer: {message}", err=True)
+    raise typer.Exit(2)
+
+
+def check_summary(summary: Path | None) -> None:
+    """Check that the summary can be written, before any work is done."""
+    if summary is not None:
+        from composer.media.encode import check_folder
+
+        check_folder(summary)
+
+
+def guarded(
+    work: Callable[[Callable[[Event], None], Callable[[], bool]], T],
+    debug: bool,
+    quiet: bool,
+    failed: Callable[[ComposerError], None] = lambda error: None,
+) -> T:
+    """Run a job with progress; turn errors into one line and an exit status, `failed` told before."""
+    from composer.errors import ComposerError
+
+    try:
+        with _progress(quiet) as observe:
+            return _interruptible(work, observe)
+    except ComposerError as error:
+        if debug:
+            raise
+        failed(error)
+        typer.echo(f"composer: {error}", err=True)
+    except MemoryError:
+        if debug:
+            raise
+        typer.echo("composer: out of memory; use --width or fewer photos", err=True)
+    except KeyboardInterrupt:
+        _end_now()
+    raise typer.Exit(1)
+
+
+def _interruptible(work: Callable[..., T], observe: Callable[[Event], None]) -> T:
+    """Run a job on a thread of its own, so that Ctrl-C need not wait until a native call returns.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        The job had a moment to stop by itself, but may still be running: end the process.
+    """
+    stop, done = threading.Event(), Future[Any]()
+
+    def job() -> None:
+        try:
+            done.set_result(work(observe, stop.is_set))
+        except BaseException as error:  # noqa: BLE001 - handed to the main thread, whatever it is
+            done.set_exception(error)
+
+    threading.Thread(target=job, daemon=True).start()
+    try:
+        return done.result()
+    except KeyboardInterrupt:
+        stop.set()
+        wait([done], GRACE_S)
+        raise
+
+
+def _end_now() -> NoReturn:
+    """End the process with status 130, whatever its threads are doing."""
+    from composer.media.encode import discard_unfinished
+
+    discard_unfinished()
+    with suppress(OSError, KeyboardInterrupt):
+        typer.echo("composer: stopped; no file is left half-written", err=True)
+        sys.stdout.flush()
+    os._exit(130)
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
+    """Show a bar a stage and the time left on a terminal; one line a finished stage elsewhere."""
+    if quiet:
+        yield lambda event: None
+        return
+    if not sys.stderr.isatty():
+        yield _say_finished
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    from composer.progress import Outlook
+
+    outlook = Outlook()
+
+    class TimeLeft(TextColumn):
+        """Says how long the job will still take, beside the stage that runs."""
+
+        def render(self, task: Task) -> Text:
+            left = None if task.finished else outlook.seconds_left()
+            return Text("" if left is None else f"about {_spoken(left)} left")
+
+    columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn(), TimeLeft("")
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def observe(event: Event) -> None:
+            outlook(event)
+            if event.seconds is not None and event.stage not in tasks:
+                return
+            if event.stage not in tasks:
+                tasks[event.stage] = bars.add_task(event.stage, total=1.0)
+            bars.update(tasks[event.stage], completed=event.fraction)
+
+        yield observe
+
+
+def _spoken(seconds: float) -> str:
+    """Return a duration as roughly as it is known: 3 s, 40 s, 5 min."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 5) * 5} s" if seconds < 100 else f"{round(seconds / 60)} min"
+
+
+def _say_finished(event: Event) -> None:
+    if event.seconds is not None:
+        typer.echo(f"{event.stage:<14} {event.seconds:6.2f} s", err=True)
+
+
+def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write plain values as JSON."""
+    from composer.media.encode import replacing
+
+    with replacing(path) as file:
+        file.write((json.dumps(value, indent=1) + "\n").encode())

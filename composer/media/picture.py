@@ -1,0 +1,117 @@
+"""One photograph in memory, as verbs that change pictures take and write them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.errors import OutputError
+from composer.media.decode import decode
+from composer.media.encode import check_output, write_image
+from composer.media.header import photo_from_array, read_photo
+from composer.media.masks import TOP
+from composer.media.metadata import carried, icc_profile, read_metadata
+from composer.media.profiles import srgb
+from composer.records import Photo
+
+Array = NDArray[Any]
+
+__all__ = ["Picture", "as_float", "check_target", "read_mask", "read_picture", "write_picture"]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A photograph's pixels, decoded.
+
+    Attributes
+    ----------
+    photo : Photo
+        What its header says.
+    pixels : (H, W, C) array of the type that `photo` names
+    alpha : (H, W) array of the same type, or None
+    profile : bytes or None
+        The ICC profile that colours are in; None is sRGB.
+    """
+
+    photo: Photo
+    pixels: Array = field(repr=False)
+    alpha: Array | None = field(default=None, repr=False)
+    profile: bytes | None = field(default=None, repr=False)
+
+
+def read_picture(
+    source: str | Path | Array, name: str, max_memory: int = 2 << 30, like: Picture | None = None
+) -> Picture:
+    """Read a picture whole.
+
+    Parameters
+    ----------
+    source : path, or array (H, W[, C]), uint8, uint16 or float32, alpha last
+    name : str
+        What messages call an array.
+    max_memory : int
+        Bytes that its pixels may take.
+    like : Picture or None
+        Colours are converted to this picture's profile; None leaves them as stored.
+
+    Raises
+    ------
+    PhotoError, ImageTooLarge
+    """
+    file = isinstance(source, (str, Path))
+    photo = read_photo(source, max_memory) if file else photo_from_array(source, name)  # type: ignore[arg-type]
+    wanted = None if like is None or like.photo.path is None else like.profile or srgb()
+    pixels = decode(photo, wanted)
+    alpha = pixels[:, :, -1] if photo.alpha else None
+    return Picture(photo, pixels[:, :, : photo.channels], alpha, wanted or icc_profile(photo))
+
+
+def read_mask(source: str | Path | Array, name: str = "mask") -> Array:
+    """Read a mask as (H, W) float32, 1 where it is white: bool arrays, or any picture; colours are averaged.
+
+    Raises
+    ------
+    PhotoError
+    """
+    if isinstance(source, np.ndarray) and source.dtype == bool:
+        source = source.astype(np.uint8) * np.uint8(255)
+    picture = read_picture(source, name)
+    white = as_float(picture.pixels).mean(2)
+    return white if picture.alpha is None else white * as_float(picture.alpha)
+
+
+def as_float(pixels: Array) -> Array:
+    """Return stored values as float32 0..1; floats as they are."""
+    return pixels if pixels.dtype == np.float32 else pixels * np.float32(1 / TOP[pixels.dtype.name])
+
+
+def check_target(output: Path, inputs: tuple[Photo, ...]) -> None:
+    """Check that a picture can be written and is none of the inputs, before any work is done.
+
+    Raises
+    ------
+    OutputError
+    """
+    check_output(output)
+    if any(p.path is not None and p.path.resolve() == output.resolve() for p in inputs):
+        raise OutputError(f"{output}: is one of the inputs; choose another name for the result")
+
+
+def write_picture(output: Path, pixels: Array, alpha: Array | None, like: Picture) -> list[str]:
+    """Write a result with the metadata and colour profile of the picture that it comes from.
+
+    Returns
+    -------
+    What had to be changed for the format's sake, a sentence each.
+
+    Raises
+    ------
+    OutputError
+    """
+    height, width = pixels.shape[:2]
+    metadata = replace(carried(read_metadata(like.photo), width, height), icc=like.profile)
+    return write_image(output, pixels, alpha, metadata)

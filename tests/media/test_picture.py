@@ -1,0 +1,61 @@
+"""Single pictures in and out: type, alpha and metadata stay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from composer.errors import OutputError, PhotoError
+from composer.media.picture import check_target, read_mask, read_picture, write_picture
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_alpha_comes_back_as_it_was(tmp_path: Path, suffix: str) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, (40, 50, 4), np.uint8)
+    pixels[:, :, 3] = np.arange(50)[None, :] * 5
+    picture = read_picture(pixels, "array")
+    out = tmp_path / f"out{suffix}"
+    assert write_picture(out, picture.pixels, picture.alpha, picture) == []
+    again = read_picture(out, "file")
+    assert np.array_equal(again.alpha, pixels[:, :, 3])
+    if suffix != ".webp":
+        assert np.array_equal(again.pixels, pixels[:, :, :3])
+
+
+def test_16_bit_with_alpha(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(2).integers(0, 65536, (9, 7, 4), np.uint16)
+    picture = read_picture(pixels, "array")
+    write_picture(tmp_path / "a.png", picture.pixels, picture.alpha, picture)
+    again = read_picture(tmp_path / "a.png", "file")
+    assert np.array_equal(np.dstack([again.pixels, again.alpha]), pixels)
+
+
+def test_jpeg_shows_transparency_against_black(tmp_path: Path) -> None:
+    pixels = np.full((16, 16, 4), 200, np.uint8)
+    pixels[:, :, 3] = 128
+    picture = read_picture(pixels, "array")
+    write_picture(tmp_path / "a.jpg", picture.pixels, picture.alpha, picture)
+    assert abs(int(read_picture(tmp_path / "a.jpg", "file").pixels.mean()) - 100) <= 1
+
+
+def test_a_mask_is_what_is_white(tmp_path: Path) -> None:
+    mask = np.zeros((6, 8), np.uint8)
+    mask[2:4] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png")
+    expected = (mask > 0).astype(np.float32)
+    for source in (mask, mask > 0, tmp_path / "m.png", np.dstack([mask] * 3)):
+        found = read_mask(source)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+    with pytest.raises(PhotoError, match="give uint8"):
+        read_mask(mask.astype(np.int64))
+
+
+def test_an_input_is_never_the_output(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
+    picture = read_picture(tmp_path / "a.png", "file")
+    with pytest.raises(OutputError, match="one of the inputs"):
+        check_target(tmp_path / "a.png", (picture.photo,))
