@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +202,8 @@ def _made_with(job: Job) -> str:
 
 
 def _versions() -> list[tuple[str, str]]:
+    from importlib import metadata  # slow, and needed only here
+
     found = [("Python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")]
     for name in PACKAGES:
         try:

@@ -81,7 +81,7 @@ def find_shift(composition: Composition, i: int, j: int, tiles: tuple[Tile, Tile
     a, b = (window_of(t, window, composition) for t in tiles)
     both = a.valid & b.valid
     grey_a, grey_b = _grey(a.image, both), _grey(b.image, both)
-    there, back = _flow(grey_a, grey_b), _flow(grey_b, grey_a)
+    there, back = _flow(grey_a, grey_b, 1), _flow(grey_b, grey_a, 2)
     rows, columns = _believable(both, (grey_a, grey_b), (there, back))
     thin = max(1, len(rows) // SAMPLES)
     rows, columns = rows[::thin], columns[::thin]
@@ -120,10 +120,13 @@ def _grey(image: Array, both: Array) -> Array:
     return np.clip(np.where(both, grey, np.float32(level)) + 0.5, 0, 255).astype(np.uint8)
 
 
-def _flow(one: Array, other: Array) -> Array:
-    """Return (h, w, 2) float32: where `other` shows what `one` does, less where `one` does."""
+def _flow(one: Array, other: Array, finest: int) -> Array:
+    """Return (h, w, 2) float32: where `other` shows what `one` does, less where `one` does.
+
+    `finest` is how often the images are halved before the last look.
+    """
     finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    finder.setFinestScale(1)
+    finder.setFinestScale(finest)
     return np.asarray(finder.calc(one, other, None))
 
 
@@ -147,10 +150,13 @@ def _believable(both: Array, greys: tuple[Array, Array], flows: tuple[Array, Arr
 
 def _seen(composition: Composition, layer: Layer, window: Rect, places: Array) -> tuple[Array, Array]:
     """Return photo positions (N, 2) of places in a window, and how many photo pixels a cell is (N, 2, 2)."""
-    u, v, _ = photo_map(np, composition, replace(layer, mesh=None), window)
-    x, y = places.T.astype(np.float32)[:, None]
-    slopes = [s for field in (u, v) for s in np.gradient(field)[::-1]]
-    at = [cv2.remap(f, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] for f in (u, v, *slopes)]
+    x0, y0 = (start + side for start, side in zip(composition.origin, window[:2], strict=True))
+    coarse = replace(composition, scale=composition.scale / GRID, origin=(x0 / GRID, y0 / GRID))
+    whole = Rect(-1, -1, window.width // GRID + 3, window.height // GRID + 3)  # every GRID-th cell
+    u, v, _ = photo_map(np, coarse, replace(layer, mesh=None), whole)
+    x, y = (places / GRID + 1).T.astype(np.float32)[:, None]
+    slopes = [s / GRID for field in (u, v) for s in np.gradient(field)[::-1]]
+    at = [cv2.remap(f, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)[0] for f in (u, v, *slopes)]
     return np.stack(at[:2], 1), np.stack(at[2:], 1).reshape(-1, 2, 2)
 
 
