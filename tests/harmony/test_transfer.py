@@ -112,9 +112,10 @@ def test_grey_stays_grey(method: str) -> None:
 
 
 def test_strength_goes_part_of_the_way() -> None:
-    region, near = drawn(cloud(1)), drawn(cloud(2, (0.3, 0.5, 0.6)))
-    ends = [fit(region, near, "reinhard", s, (0.0, 1.0))(cloud(1)) for s in (0, 0.5, 1)]
-    np.testing.assert_allclose(ends[0], cloud(1), atol=1e-6)
+    own = cloud(1, spread=0.03)
+    region, near = drawn(own), drawn(cloud(2, (0.3, 0.5, 0.6), 0.03))
+    ends = [fit(region, near, "reinhard", s, (0.0, 1.0))(own) for s in (0, 0.5, 1)]
+    np.testing.assert_allclose(ends[0], own, atol=1e-6)
     np.testing.assert_allclose(ends[1], (ends[0] + ends[2]) / 2, atol=1e-2)
 
 
@@ -185,9 +186,7 @@ def test_changes_keep_to_the_standard(method: str) -> None:
     found = change(strict.asarray(colours))
     assert isinstance(found, type(strict.asarray(0)))
     np.testing.assert_allclose(to_numpy(found), change(colours), atol=1e-5)
-    share = np.random.default_rng(4).random((20, 30)).astype(np.float32)
-    plain, _ = composited(colours, colours[::-1], share, share.T.reshape(20, 30))
-    strictly, _ = composited(
-        *(strict.asarray(k.copy()) for k in (colours, colours[::-1], share, share.T.reshape(20, 30)))
-    )
+    share, under = np.random.default_rng(4).random((2, 20, 30)).astype(np.float32)
+    plain, _ = composited(colours, colours[::-1], share, under)
+    strictly, _ = composited(*(strict.asarray(k.copy()) for k in (colours, colours[::-1], share, under)))
     np.testing.assert_allclose(to_numpy(strictly), plain, atol=1e-5)
