@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from composer.api.harmonizing import harmonize
     from composer.api.stitching import run, stitch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
-    from composer.results import Panorama, Stitched
+    from composer.results import Harmonized, Panorama, Stitched
 
 __version__ = "0.1.0"
 
@@ -19,6 +20,7 @@ __all__ = [
     "ComposerError",
     "Composition",
     "Context",
+    "Harmonized",
     "Layer",
     "Panorama",
     "Patch",
@@ -26,15 +28,18 @@ __all__ = [
     "Pipeline",
     "Stitched",
     "Tile",
+    "harmonize",
     "run",
     "stitch",
 ]
 
 _HOMES = {
     "ComposerError": "errors",
+    "Harmonized": "results",
     "Panorama": "results",
     "Pipeline": "pipeline",
     "Stitched": "results",
+    "harmonize": "api.harmonizing",
     "run": "api.stitching",
     "stitch": "api.stitching",
 }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from composer.media.decode import decode
@@ -15,7 +16,7 @@ from composer.records import Composition, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Panorama", "Stitched"]
+__all__ = ["Harmonized", "Panorama", "Stitched"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,65 @@ class Stitched:
                 for p in self.panoramas
             ],
             "unused": [{"photo": u.photo, "reason": u.reason} for u in self.unused],
+            "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
+            "peak_mb": round(self.peak_mb, 1),
+        }
+
+
+@dataclass(frozen=True)
+class Harmonized:
+    """What `harmonize` returns; `numpy.asarray` of it is the picture.
+
+    Attributes
+    ----------
+    output : Path or None
+    pixels : (H, W, C) array or None
+        The picture, alpha last if it has one; None where it was written.
+    method, strength
+        How colours were changed.
+    before, after, around : (R, G, B) or None
+        Mean encoded colour of the region as it was and as it is, and of its surroundings, 0..1; None where
+        there was no region.
+    notes : tuple of str
+        What could not be kept, or was not done.
+    stages : tuple of (name, seconds)
+    peak_mb : float
+    """
+
+    output: Path | None
+    pixels: Array | None = field(repr=False, compare=False)
+    method: str
+    strength: float
+    before: tuple[float, float, float] | None
+    after: tuple[float, float, float] | None
+    around: tuple[float, float, float] | None
+    notes: tuple[str, ...] = ()
+    stages: tuple[tuple[str, float], ...] = ()
+    peak_mb: float = 0.0
+
+    @property
+    def image(self) -> Array:
+        """The picture (H, W, C), alpha last if it has one; read back from the file if it was written."""
+        if self.pixels is not None:
+            return self.pixels
+        assert self.output is not None
+        return decode(read_photo(self.output, max_memory=sys.maxsize))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the picture as an array."""
+        return np.array(self.image, dtype=dtype, copy=copy)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        return {
+            "output": str(self.output) if self.output else None,
+            "method": self.method,
+            "strength": self.strength,
+            **{
+                name: [round(k, 4) for k in colour] if colour else None
+                for name, colour in (("before", self.before), ("after", self.after), ("around", self.around))
+            },
+            "notes": list(self.notes),
             "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
             "peak_mb": round(self.peak_mb, 1),
         }

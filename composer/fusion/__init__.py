@@ -1,0 +1,1 @@
+"""Stacks of one scene: exposure fusion, focus stacking, HDR, statistics."""

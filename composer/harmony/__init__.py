@@ -1,0 +1,1 @@
+"""Colours of a pasted region made to fit its surroundings."""
