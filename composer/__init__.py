@@ -6,16 +6,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from composer.api.cloning import clone
     from composer.api.stitching import run, stitch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
-    from composer.results import Panorama, Stitched
+    from composer.results import Cloned, Panorama, Stitched
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Camera",
+    "Cloned",
     "ComposerError",
     "Composition",
     "Context",
@@ -26,15 +28,18 @@ __all__ = [
     "Pipeline",
     "Stitched",
     "Tile",
+    "clone",
     "run",
     "stitch",
 ]
 
 _HOMES = {
+    "Cloned": "results",
     "ComposerError": "errors",
     "Panorama": "results",
     "Pipeline": "pipeline",
     "Stitched": "results",
+    "clone": "api.cloning",
     "run": "api.stitching",
     "stitch": "api.stitching",
 }

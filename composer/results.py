@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from composer.media.decode import decode
@@ -15,7 +16,7 @@ from composer.records import Composition, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Panorama", "Stitched"]
+__all__ = ["Cloned", "Panorama", "Stitched"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,55 @@ class Stitched:
                 for p in self.panoramas
             ],
             "unused": [{"photo": u.photo, "reason": u.reason} for u in self.unused],
+            "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
+            "peak_mb": round(self.peak_mb, 1),
+        }
+
+
+@dataclass(frozen=True)
+class Cloned:
+    """What `clone` returns: the picture in memory, or the file it was written to.
+
+    Attributes
+    ----------
+    mode : str
+    output : Path or None
+    pixels : array of the target's type and shape, or None where it was written
+    residual : float
+        How far, at most, pixels are estimated to lie from the equations' solution, in grey levels of 255;
+        0 where nothing was solved.
+    notes : tuple of str
+        What the output's format could not keep, and whether anything was cloned at all.
+    stages : tuple of (str, float)
+        Seconds by stage.
+    """
+
+    mode: str
+    output: Path | None = None
+    pixels: Array | None = field(default=None, repr=False, compare=False)
+    residual: float = 0.0
+    notes: tuple[str, ...] = ()
+    stages: tuple[tuple[str, float], ...] = ()
+    peak_mb: float = 0.0
+
+    @property
+    def image(self) -> Array:
+        """The picture; read back from the file if it was written."""
+        if self.pixels is not None:
+            return self.pixels
+        assert self.output is not None
+        return decode(read_photo(self.output, max_memory=sys.maxsize))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.image, dtype, copy=copy)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        return {
+            "output": str(self.output) if self.output else None,
+            "mode": self.mode,
+            "residual_grey_levels": round(self.residual, 4),
+            "notes": list(self.notes),
             "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
             "peak_mb": round(self.peak_mb, 1),
         }
