@@ -20,13 +20,29 @@ from scipy import sparse
 Array = NDArray[Any]
 Side = tuple[int, int]  # down, right
 
-__all__ = ["Level", "build_levels"]
+__all__ = ["HARMONIC", "Level", "build_levels"]
 
 REACH = 8  # errors fall with its cube: at most 0.06 for steps of 255 along the boundary
 FEWEST = 1500  # cells that are solved directly
 SPREAD = 0.12  # a boundary's resistance grows with the cells: 0.25 for straight lines, log(2) / 2 pi for points
+# weights of the three by three cells around the nearest one, rows and columns outwards: inner, nearest, outer
+BILINEAR = np.float32([[0, 0, 0], [0, 9, 3], [0, 3, 1]]) / 16
 SIDES: tuple[Side, ...] = (0, 1), (0, -1), (1, 0), (-1, 0)
 CORNERS: tuple[Side, ...] = (1, 1), (1, -1), (-1, 1), (-1, -1)
+
+
+def harmonic_taps() -> Array:
+    """Return the smallest weights that are right for harmonic polynomials up to the fourth degree."""
+
+    def polynomials(z: complex) -> list[float]:
+        return [1.0, *(part for k in range(1, 5) for part in ((z**k).real, (z**k).imag))]
+
+    nodes = [polynomials(complex(x, y)) for y in (-1, 0, 1) for x in (-1, 0, 1)]
+    taps = np.linalg.lstsq(np.array(nodes).T, np.array(polynomials(0.25 + 0.25j)), rcond=None)[0]
+    return taps.reshape(3, 3).astype(np.float32)
+
+
+HARMONIC = harmonic_taps()
 
 
 @dataclass(frozen=True)
@@ -220,7 +236,7 @@ class _Grid:
             diagonal[:, None], self.pull[:, None], ~self.owned[:, None], gather,
             share.astype(np.float32)[:, None],
             None if coarser is None else self.interpolation(coarser, self.cells),
-            None if coarser is None else self.interpolation(coarser, ghosts),
+            None if coarser is None else self.interpolation(coarser, ghosts, HARMONIC),
         )  # fmt: skip
 
     def gathering(self, finer: _Grid) -> tuple[Any, Array]:
@@ -230,18 +246,16 @@ class _Grid:
         gather = sparse.csr_matrix((np.ones(finer.n, np.float32), places), (self.n, finer.n))
         return gather, (count > 0) / np.maximum(count, 1)
 
-    def interpolation(self, coarser: _Grid, cells: Array) -> Any:
-        """Return the bilinear interpolation at some cells; 0 where the coarser level has no cell."""
+    def interpolation(self, coarser: _Grid, cells: Array, taps: Array = BILINEAR) -> Any:
+        """Return the interpolation at some cells; 0 where the coarser level has no cell."""
         y, x = np.divmod(cells, np.int32(self.shape[1]))
-        height, width = coarser.shape
-        down, across = (
-            (i // 2, np.clip(i // 2 + i % 2 * 2 - 1, 0, size - 1)) for i, size in ((y, height), (x, width))
-        )
         rows, columns, values = [], [], []
-        for j, i in ((0, 0), (0, 1), (1, 0), (1, 1)):
-            number = coarser.number[down[j] * np.int32(width) + across[i]]
+        for j, i in zip(*np.nonzero(taps), strict=True):
+            down = np.clip(y // 2 + (j - 1) * (y % 2 * 2 - 1), 0, coarser.shape[0] - 1)
+            along = np.clip(x // 2 + (i - 1) * (x % 2 * 2 - 1), 0, coarser.shape[1] - 1)
+            number = coarser.number[down * np.int32(coarser.shape[1]) + along]
             used = np.flatnonzero((number >= 0) & (number < coarser.n))
             rows.append(used)
             columns.append(number[used])
-            values.append(np.full(len(used), (0.25 if j else 0.75) * (0.25 if i else 0.75), np.float32))
+            values.append(np.full(len(used), taps[j, i], np.float32))
         return _csr(values, rows, columns, (len(y), coarser.n))
