@@ -107,10 +107,10 @@ def poisson(
     if mode == "illumination":
         return _in_logarithms(problem, options)
     if mode == "mixed":
-        problem = replace(problem, excess=mixed)
+        problem = replace(problem, field=mixed(inside))
     elif mode == "flatten":
         unit = base * np.float32(1 / TOP[target.dtype.name])
-        problem = replace(problem, excess=flatten(edges_of(unit, options.low, options.high)))
+        problem = replace(problem, field=flatten(edges_of(unit, options.low, options.high)))
     level = TOP[target.dtype.name] / 255
     solved = solve(problem, options.tolerance * level, options.workers)
     return replace(solved, residual=solved.residual / level)
@@ -142,8 +142,8 @@ def _in_logarithms(problem: Problem, options: Options) -> Solved:
     white = TOP[target.dtype.name]
     scale = np.float32(255 / white)
     base, around = (np.log1p(np.maximum(p * scale, 0)) for p in (problem.base, target))
-    excess = illumination(base, problem.inside, options.strength, options.exponent)
-    logarithms = replace(problem, base=base, target=around, excess=excess)
+    field = illumination(base, problem.inside, options.strength, options.exponent)
+    logarithms = replace(problem, base=base, target=around, field=field)
     solved = solve(logarithms, options.tolerance / 256, options.workers)
     found = np.expm1(solved.pixels) / scale
     if target.dtype != np.float32:

@@ -24,7 +24,7 @@ __all__ = ["HARMONIC", "Level", "build_levels"]
 
 REACH = 8  # errors fall with its cube: at most 0.06 for steps of 255 along the boundary
 FEWEST = 1500  # cells that are solved directly
-SPREAD = 0.12  # a boundary's resistance grows with the cells: 0.25 for straight lines, log(2) / 2 pi for points
+SPREAD = 0.09
 # weights of the three by three cells around the nearest one, rows and columns outwards: inner, nearest, outer
 BILINEAR = np.float32([[0, 0, 0], [0, 9, 3], [0, 3, 1]]) / 16
 SIDES: tuple[Side, ...] = (0, 1), (0, -1), (1, 0), (-1, 0)
@@ -147,9 +147,12 @@ def _doubled(mask: Array, shape: tuple[int, ...]) -> Array:
     return np.asarray(large[: shape[0], : shape[1]])
 
 
-def _csr(values: list[Array], rows: list[Array], columns: list[Array], shape: tuple[int, int]) -> Any:
-    places = np.concatenate(rows), np.concatenate(columns)
-    return sparse.csr_matrix((np.concatenate(values), places), shape)
+def _sparse(weights: Array, columns: Array, width: int) -> Any:
+    """Return the matrix that has (n, k) weights other than 0 in its n rows."""
+    used = weights != 0
+    starts = np.zeros(len(weights) + 1, np.int32)
+    np.cumsum(np.count_nonzero(used, 1), out=starts[1:])
+    return sparse.csr_matrix((weights[used], columns[used], starts), (len(weights), width))
 
 
 @dataclass
@@ -211,28 +214,27 @@ class _Grid:
     def level(self, k: int, finer: _Grid | None, coarser: _Grid | None) -> Level:
         """Put the matrices together."""
         # as much of the diagonal stencil as gives all levels the error of five points on level 0
-        diagonal_part = np.float32((1 - 0.25**k) / 3)
-        rows, columns, values = [], [], []
-        diagonal = self.pull.copy()
-        for side in SIDES + CORNERS:
-            if side in SIDES:
-                weight = self.weights.pop(side) * np.where(self.owned, 1 - diagonal_part, np.float32(1))
-            else:
-                weight = self.owned * (diagonal_part / 2)
-            used = np.flatnonzero(weight)
-            rows.append(used)
-            columns.append(self.beside(side)[0][used])
-            values.append(weight[used])
-            diagonal += weight
-        places = np.concatenate(columns)
-        ghosts = np.unique(places[self.number[places] < 0])
+        slanted = np.float32((1 - 0.25**k) / 3)
+        sides = SIDES + CORNERS if self.owned.any() else SIDES
+        weights = np.zeros((self.n, len(sides)), np.float32)
+        places = np.empty(weights.shape, np.int32)
+        for i, side in enumerate(sides):
+            straight = side in SIDES
+            weights[:, i] = self.weights[side] if straight else 0
+            weights[self.owned, i] = 1 - slanted if straight else slanted / 2
+            places[:, i] = self.beside(side)[0]
+        columns = self.number[places]
+        ghosts = np.unique(places[(columns < 0) & (weights > 0)])
         self.number[ghosts] = np.arange(self.n, self.n + len(ghosts), dtype=np.int32)
+        diagonal = self.pull + weights.sum(1)
         diagonal[diagonal == 0] = 1
-        rescaled = [v / diagonal[r] for v, r in zip(values, rows, strict=True)]
-        mean = _csr(rescaled, rows, [self.number[places]], (self.n, self.n + len(ghosts)))
+        weights /= diagonal[:, None]
+        columns, width = self.number[places], self.n + len(ghosts)
         gather, share = (None, np.zeros(self.n)) if finer is None else self.gathering(finer)
         return Level(
-            self.shape, self.cells, self.reds, mean[: self.reds], mean[self.reds :],
+            self.shape, self.cells, self.reds,
+            _sparse(weights[: self.reds], columns[: self.reds], width),
+            _sparse(weights[self.reds :], columns[self.reds :], width),
             diagonal[:, None], self.pull[:, None], ~self.owned[:, None], gather,
             share.astype(np.float32)[:, None],
             None if coarser is None else self.interpolation(coarser, self.cells),
@@ -249,13 +251,11 @@ class _Grid:
     def interpolation(self, coarser: _Grid, cells: Array, taps: Array = BILINEAR) -> Any:
         """Return the interpolation at some cells; 0 where the coarser level has no cell."""
         y, x = np.divmod(cells, np.int32(self.shape[1]))
-        rows, columns, values = [], [], []
-        for j, i in zip(*np.nonzero(taps), strict=True):
+        used = np.transpose(np.nonzero(taps))
+        columns = np.empty((len(cells), len(used)), np.int32)
+        for t, (j, i) in enumerate(used):
             down = np.clip(y // 2 + (j - 1) * (y % 2 * 2 - 1), 0, coarser.shape[0] - 1)
             along = np.clip(x // 2 + (i - 1) * (x % 2 * 2 - 1), 0, coarser.shape[1] - 1)
-            number = coarser.number[down * np.int32(coarser.shape[1]) + along]
-            used = np.flatnonzero((number >= 0) & (number < coarser.n))
-            rows.append(used)
-            columns.append(number[used])
-            values.append(np.full(len(used), taps[j, i], np.float32))
-        return _csr(values, rows, columns, (len(y), coarser.n))
+            columns[:, t] = coarser.number[down * np.int32(coarser.shape[1]) + along]
+        weights = ((columns >= 0) & (columns < coarser.n)) * taps[tuple(used.T)]
+        return _sparse(weights.astype(np.float32), columns, coarser.n)

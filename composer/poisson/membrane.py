@@ -125,7 +125,7 @@ class Membrane:
         change, rate = np.inf, FIRST_RATE
         for cycle in range(MOST_CYCLES):
             before = [v.copy() for v in state]
-            self._cycle(0, state, wanted)
+            self._cycle(0, state, wanted, again=True)
             previous, change = change, max(_distance(a, b) for a, b in zip(state, before, strict=True))
             rate = min(change / previous, 0.95) if cycle and previous else rate
             residual = change * rate / (1 - rate)
@@ -148,8 +148,11 @@ class Membrane:
             self._cycle(k, state, (bound[k] + free[k]) / levels[k].diagonal)
         return state
 
-    def _cycle(self, k: int, state: list[Array], wanted: Array) -> None:
-        """Improve levels k and coarser; `wanted` is level k's right side over its diagonal."""
+    def _cycle(self, k: int, state: list[Array], wanted: Array, again: bool = False) -> None:
+        """Improve levels k and coarser; `wanted` is level k's right side over its diagonal.
+
+        An F-cycle improves the next level `again` by a V-cycle.
+        """
         level, u = self.levels[k], state[k]
         if k == len(self.levels) - 1:
             u[:] = self._direct.solve((wanted * level.diagonal).astype(np.float64))
@@ -162,7 +165,8 @@ class Membrane:
         missing = (wanted - u[: level.n] + _mean(level, u)) * level.diagonal
         moved = before - _mean(coarser, v) + (coarser.gather @ missing) / coarser.diagonal
         target = np.where(coarser.covered, moved, np.float32(0))
-        for _ in range(2 if k else 1):
+        self._cycle(k + 1, state, target, again)
+        if again:
             self._cycle(k + 1, state, target)
         u[: level.n] += level.up @ (solved - before)
         u[level.n :] = level.over @ solved

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from composer.backend import label
 from composer.media.masks import TOP
-from composer.poisson.fields import Excess, divergence, particular
+from composer.poisson.fields import Field, divergence, particular
 from composer.poisson.membrane import Membrane, Surface
 
 Array = NDArray[Any]
@@ -37,7 +37,7 @@ class Problem:
         Pixels to solve for.
     known : (H, W) bool
         Others that bind them; what is neither is beyond the edge.
-    excess : callable or None
+    field : Field or None
         What the guidance field has beyond the base's differences.
     """
 
@@ -45,7 +45,7 @@ class Problem:
     target: Array
     inside: Array
     known: Array
-    excess: Excess | None = None
+    field: Field | None = None
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def solve(problem: Problem, tolerance: float, workers: int = 1) -> Solved:
     """
     loose, pins = _unbound(problem.inside, problem.known)
     unknown, known = problem.inside & ~pins, problem.known | pins
-    waves = None if problem.excess is None else _waves(problem, workers)
+    waves = None if problem.field is None else _waves(problem, workers)
     surface = None
     if unknown.any():
         membrane = Membrane(unknown, known)
@@ -138,18 +138,24 @@ def _unbound(inside: Array, known: Array) -> tuple[Array | None, Array]:
 def _waves(problem: Problem, workers: int) -> Array:
     """Return a function with the excess's divergence in the mask, (H + 1, W + 1, C), zero left and above it."""
     height, width, channels = problem.target.shape
-    part = problem.inside | problem.known
-    found = np.empty((height + 1, width + 1, channels), np.float32)
+    assert problem.field is not None
+    excess, part = problem.field, problem.inside | problem.known
+    waves = np.empty((height + 1, width + 1, channels), np.float32)
 
     def channel(c: int) -> None:
-        base, target = (p[:, :, c : c + 1].astype(np.float32) for p in (problem.base, problem.target))
-        assert problem.excess is not None
-        right = divergence(base, target, part, problem.excess)[:, :, 0] * problem.inside
-        found[:, :, c] = particular(np.pad(right, ((0, 1), (0, 1))))
+        right = np.zeros((height + 1, width + 1), np.float32)
+        for start in range(0, height, STRIP):
+            stop, above = min(start + STRIP, height), max(start - 1, 0)
+            rows = slice(above, min(stop + 1, height))
+            base, target = (p[rows, :, c].astype(np.float32) for p in (problem.base, problem.target))
+            field = replace(excess, plane=excess.plane[rows])
+            found = divergence(base, target, part[rows], field)[start - above : stop - above]
+            right[start:stop, :-1] = found * problem.inside[start:stop]
+        waves[:, :, c] = particular(right)
 
     with ThreadPoolExecutor(workers) as pool:
         list(pool.map(channel, range(channels)))
-    return found
+    return waves
 
 
 def _edge_terms(problem: Problem, waves: Array, cells: Array) -> Array:
