@@ -99,9 +99,9 @@ class Cloned:
     mode : str
     output : Path or None
     pixels : array of the target's type and shape, or None where it was written
-    residual : float
+    residual : float or None
         How far, at most, pixels are estimated to lie from the equations' solution, in grey levels of 255;
-        0 where nothing was solved.
+        None where nothing was solved.
     notes : tuple of str
         What the output's format could not keep, and whether anything was cloned at all.
     stages : tuple of (str, float)
@@ -111,7 +111,7 @@ class Cloned:
     mode: str
     output: Path | None = None
     pixels: Array | None = field(default=None, repr=False, compare=False)
-    residual: float = 0.0
+    residual: float | None = None
     notes: tuple[str, ...] = ()
     stages: tuple[tuple[str, float], ...] = ()
     peak_mb: float = 0.0
@@ -132,7 +132,7 @@ class Cloned:
         return {
             "output": str(self.output) if self.output else None,
             "mode": self.mode,
-            "residual_grey_levels": round(self.residual, 4),
+            "residual_grey_levels": None if self.residual is None else round(self.residual, 4),
             "notes": list(self.notes),
             "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
             "peak_mb": round(self.peak_mb, 1),

@@ -55,9 +55,9 @@ def clone(
     """Put the masked part of a source picture into a target so that no border shows.
 
     Pixels outside the mask stay the target's, bit for bit. In the Poisson modes pixels beside the mask are
-    kept to; where the mask touches the target's edge the result follows the source's gradients there (Neumann).
-    A part of the mask that nothing bounds keeps the target's mean. An empty mask changes nothing, and a note
-    says so.
+    kept to; where the mask touches the target's edge the result follows the source's gradients there
+    (Neumann). A part of the mask that nothing bounds keeps the target's mean. An empty mask changes nothing,
+    and a note says so.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def clone(
 class _Result:
     pixels: Array
     alpha: Array | None
-    residual: float = 0.0
+    residual: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -153,7 +153,7 @@ def _cloned(placed: Placed, below: Picture, mode: str, options: Options, radius:
     """Make the window's pixels and put them into the target."""
     x0, y0, x1, y1 = placed.rect
     pixels, alpha = below.pixels.copy(), None if below.alpha is None else below.alpha.copy()
-    white, residual = TOP[below.photo.dtype], 0.0
+    residual = None
     opacity = np.ones(placed.cover.shape, np.float32) if alpha is None else as_float(alpha[y0:y1, x0:x1])
     if mode in MODES:
         found = poisson(
@@ -209,7 +209,9 @@ def _check_options(
     if radius < 1:
         raise OptionError(f"radius is {radius}; give 1 or more pixels")
     if mode == "tile" and (target is not None or mask is not None or offset is not None):
-        raise OptionError('mode "tile" makes one picture\'s opposite edges meet: give no target, mask or offset')
+        raise OptionError(
+            'mode "tile" makes one picture\'s opposite edges meet: give no target, mask or offset'
+        )
     if mode != "tile" and mask is None:
         raise OptionError("there is no mask; give one of the source's size, white where it is to be cloned")
     if mode not in ("tile", *ALONE) and target is None:

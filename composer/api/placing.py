@@ -1,4 +1,4 @@
-"""A source and its mask brought into a target's window: the part of `clone` that comes before any pixel is made."""
+"""A source and its mask brought into a target's window: what `clone` does before any pixel is made."""
 
 from __future__ import annotations
 
@@ -45,7 +45,11 @@ class Placed:
 
 
 def place(
-    above: Picture, below: Picture, mask: str | Path | Array, offset: tuple[int, int] | None, soft: bool = False
+    above: Picture,
+    below: Picture,
+    mask: str | Path | Array,
+    offset: tuple[int, int] | None,
+    soft: bool = False,
 ) -> Placed | None:
     """Cut source, target and mask to the mask's bounding box; None if nothing is selected.
 

@@ -34,7 +34,9 @@ class Mode(StrEnum):
 
 def clone(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The picture to clone from.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif or .webp.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif or .webp.")
+    ],
     target: Annotated[
         Path | None, typer.Argument(metavar="[TARGET]", help="The picture to clone into.")
     ] = None,
@@ -80,7 +82,7 @@ def clone(
         write_json(summary, result.summary())
     if quiet:
         return
-    solved = f", solved to {result.residual:.3f} grey levels" if result.residual else ""
+    solved = "" if result.residual is None else f", solved to {result.residual:.3f} grey levels"
     typer.echo(f"{result.output}  {result.mode}{solved}")
     for note in result.notes:
         typer.echo(f"note      {note}")

@@ -19,7 +19,7 @@ Array = NDArray[Any]
 __all__ = ["LUMA", "MODES", "Options", "check_numbers", "poisson", "seamless"]
 
 MODES = "normal", "mixed", "monochrome", "flatten", "illumination", "color"
-LUMA = np.float32([0.299, 0.587, 0.114])  # Rec. 601
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def poisson(
 
 
 def seamless(picture: Array) -> tuple[Array, Array]:
-    """Return a picture (H, W, C) whose edge pixels are the mean of opposite ones, and a mask of all others."""
+    """Return a picture whose edge pixels are the mean of opposite ones, (H, W, C), and a mask of all others."""
     around = picture.copy()
     for edge in (around, around.swapaxes(0, 1)):
         mean = (edge[0].astype(np.float64) + edge[-1]) / 2
@@ -132,7 +132,7 @@ def _base(source: Array, mode: str, options: Options) -> Array:
     if mode == "monochrome" and source.shape[2] == 3:
         return np.repeat((source.astype(np.float32) @ LUMA)[:, :, None], 3, 2)
     if mode == "color":
-        return source * np.float32(options.factors[: source.shape[2]])
+        return source * np.array(options.factors[: source.shape[2]], np.float32)
     return source
 
 

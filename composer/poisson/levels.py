@@ -26,7 +26,7 @@ REACH = 8  # errors fall with its cube: at most 0.06 for steps of 255 along the 
 FEWEST = 1500  # cells that are solved directly
 SPREAD = 0.09
 # weights of the three by three cells around the nearest one, rows and columns outwards: inner, nearest, outer
-BILINEAR = np.float32([[0, 0, 0], [0, 9, 3], [0, 3, 1]]) / 16
+BILINEAR = np.array([[0, 0, 0], [0, 9, 3], [0, 3, 1]], np.float32) / 16
 SIDES: tuple[Side, ...] = (0, 1), (0, -1), (1, 0), (-1, 0)
 CORNERS: tuple[Side, ...] = (1, 1), (1, -1), (-1, 1), (-1, -1)
 
@@ -165,7 +165,7 @@ class _Grid:
     weights: dict[Side, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shape: tuple[int, int] = self.some.shape  # type: ignore[assignment]
+        self.shape: tuple[int, int] = self.some.shape
         width = np.int32(self.shape[1])
         held = np.flatnonzero(self.some > self.next_ones).astype(np.int32)
         red = (held // width + held % width) % 2 == 0

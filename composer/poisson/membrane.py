@@ -9,6 +9,7 @@ Cost and memory follow the boundary's length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import cv2
@@ -42,8 +43,10 @@ class Surface:
     values: list[Array]
     residual: float
 
-    def half(self) -> Array:
-        """Return the function on the grid of level 1, (h, w, C), for `rows`."""
+    def half(self) -> Array | None:
+        """Return the function on the grid of level 1, (h, w, C), for `rows`; None if level 0 is all there is."""
+        if len(self.levels) == 1:
+            return None
         field = np.zeros((*self.levels[-1].shape, self.values[0].shape[1]), np.float32)
         for level, values in zip(self.levels[:0:-1], self.values[:0:-1], strict=True):
             if level is not self.levels[-1]:
@@ -51,11 +54,11 @@ class Surface:
             field.reshape(-1, field.shape[2])[level.cells] = values[: level.n]
         return field
 
-    def rows(self, start: int, stop: int, half: Array) -> Array:
+    def rows(self, start: int, stop: int, half: Array | None) -> Array:
         """Return the function's rows `start` (even) to `stop`, (rows, W, C), meaningless outside the mask."""
         level, values = self.levels[0], self.values[0]
         width, channels = level.shape[1], values.shape[1]
-        if len(self.levels) == 1:
+        if half is None:
             field = np.zeros((stop - start, width, channels), np.float32)
         else:
             above = max(start // 2 - 1, 0)
@@ -136,7 +139,7 @@ class Membrane:
     def _nested(self, given: Array, right: Array) -> list[Array]:
         """Return a first solution, from the coarsest level to the finest."""
         levels, bound, free = self.levels, [given], [right]
-        for finer, level in zip(levels[:-1], levels[1:], strict=True):
+        for finer, level in pairwise(levels):
             scale = level.pull / np.maximum(level.gather @ finer.pull, np.float32(1e-20))
             bound.append((level.gather @ bound[-1]) * scale)
             free.append(level.gather @ free[-1])

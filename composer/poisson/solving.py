@@ -1,4 +1,4 @@
-"""From a guidance field to pixels: a particular solution on the rectangle, and the membrane that is missing."""
+"""From a guidance field to pixels: a particular solution on the rectangle, and the membrane it lacks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Array = NDArray[Any]
 __all__ = ["Problem", "Solved", "solve"]
 
 STRIP = 64  # rows that are put together at once
-CROSS = np.uint8([[0, 1, 0], [1, 1, 1], [0, 1, 0]])
+CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Solved:
     pixels : (H, W, C) of the target's type
         Outside the mask the target's, bit for bit.
     residual : float
-        How far, at most, pixels are estimated to lie from the solution before rounding, in the target's units.
+        How far, at most, pixels are estimated to lie from the solution, in the target's units.
     """
 
     pixels: Array = field(repr=False)
@@ -136,7 +136,7 @@ def _unbound(inside: Array, known: Array) -> tuple[Array | None, Array]:
 
 
 def _waves(problem: Problem, workers: int) -> Array:
-    """Return a function with the excess's divergence in the mask, (H + 1, W + 1, C), zero left and above it."""
+    """Return a function with the excess's divergence in the mask, (H + 1, W + 1, C); it is 0 left and above."""
     height, width, channels = problem.target.shape
     assert problem.field is not None
     excess, part = problem.field, problem.inside | problem.known
@@ -160,7 +160,7 @@ def _waves(problem: Problem, workers: int) -> Array:
 
 def _edge_terms(problem: Problem, waves: Array, cells: Array) -> Array:
     """Return the differences of `waves` to neighbours that have no part in the picture."""
-    height, width = problem.inside.shape
+    width = problem.inside.shape[1]
     part = np.pad(problem.inside | problem.known, 1)
     y, x = np.divmod(cells, np.int32(width))
     right = np.zeros((len(cells), waves.shape[2]), np.float32)
@@ -174,7 +174,7 @@ def _edge_terms(problem: Problem, waves: Array, cells: Array) -> Array:
 
 def _values(base: Array, waves: Array | None, surface: Surface | None) -> Callable[[int, int], Array]:
     """Return the function that gives rows of the solution, (rows, W, C) float32."""
-    half = None if surface is None or len(surface.levels) == 1 else surface.half()
+    half = None if surface is None else surface.half()
 
     def rows(start: int, stop: int) -> Array:
         found = base[start:stop].astype(np.float32) if surface is None else surface.rows(start, stop, half)

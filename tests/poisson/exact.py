@@ -38,7 +38,9 @@ def solved(target: Array, inside: Array, known: Array, guidance: Guidance) -> Ar
         columns.append(number[q[free]])
         right[row[~free]] += flat[q[~free]]
     places_ = np.concatenate(rows), np.concatenate(columns)
-    matrix = sparse.diags(diagonal) - sparse.csr_matrix((np.ones(len(places_[0])), places_), (len(places),) * 2)
+    matrix = sparse.diags(diagonal) - sparse.csr_matrix(
+        (np.ones(len(places_[0])), places_), (len(places),) * 2
+    )
     found = flat.copy()
     found[places] = spsolve(matrix.tocsc(), right).reshape(len(places), channels)
     return found.reshape(target.shape)

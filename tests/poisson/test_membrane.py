@@ -24,7 +24,7 @@ GREY_LEVELS = 0.1
 def field(values: Array, unknown: Array, known: Array) -> tuple[Array, float]:
     membrane = Membrane(unknown, known)
     surface = membrane.solve(values.reshape(-1, values.shape[2])[membrane.ring], 0.02)
-    half = surface.half() if len(surface.levels) > 1 else None
+    half = surface.half()
     strips = range(0, len(unknown), 16)
     found = [surface.rows(y, min(y + 16, len(unknown)), half) for y in strips]
     return np.concatenate(found), surface.residual
@@ -39,7 +39,9 @@ def assert_exact(values: Array, unknown: Array, known: Array | None = None) -> N
 
 
 def step(shape: tuple[int, int]) -> Array:
-    return np.where(np.mgrid[: shape[0], : shape[1]][1] < shape[1] * 0.4, 0, 255)[:, :, None].astype(np.float32)
+    return np.where(np.mgrid[: shape[0], : shape[1]][1] < shape[1] * 0.4, 0, 255)[:, :, None].astype(
+        np.float32
+    )
 
 
 MASKS = {
