@@ -6,17 +6,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from composer.api.cloning import clone
     from composer.api.harmonizing import harmonize
     from composer.api.stitching import run, stitch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
-    from composer.results import Harmonized, Panorama, Stitched
+    from composer.results import Cloned, Harmonized, Panorama, Stitched
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Camera",
+    "Cloned",
     "ComposerError",
     "Composition",
     "Context",
@@ -28,18 +30,21 @@ __all__ = [
     "Pipeline",
     "Stitched",
     "Tile",
+    "clone",
     "harmonize",
     "run",
     "stitch",
 ]
 
 _HOMES = {
+    "Cloned": "results",
     "ComposerError": "errors",
     "Harmonized": "results",
     "Panorama": "results",
     "Pipeline": "pipeline",
     "Stitched": "results",
     "harmonize": "api.harmonizing",
+    "clone": "api.cloning",
     "run": "api.stitching",
     "stitch": "api.stitching",
 }

@@ -12,6 +12,7 @@ __all__ = [
     "OutputError",
     "PhotoError",
     "PipelineError",
+    "SolverError",
 ]
 
 
@@ -41,6 +42,20 @@ class PipelineError(ComposerError):
 
 class DeviceError(ComposerError):
     """The device asked for cannot be used."""
+
+
+class SolverError(ComposerError):
+    """A solver did not reach the accuracy asked for.
+
+    Attributes
+    ----------
+    residual : float
+        What it did reach.
+    """
+
+    def __init__(self, message: str, residual: float = 0.0) -> None:
+        super().__init__(message)
+        self.residual = residual
 
 
 class NothingToStitch(ComposerError):

@@ -16,7 +16,7 @@ from composer.records import Composition, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Harmonized", "Panorama", "Stitched"]
+__all__ = ["Cloned", "Edited", "Harmonized", "Panorama", "Stitched"]
 
 
 @dataclass(frozen=True)
@@ -90,33 +90,24 @@ class Stitched:
         }
 
 
-@dataclass(frozen=True)
-class Harmonized:
-    """What `harmonize` returns; `numpy.asarray` of it is the picture.
+@dataclass(frozen=True, kw_only=True)
+class Edited:
+    """One picture that a verb made; `numpy.asarray` of it is the picture.
 
     Attributes
     ----------
     output : Path or None
+        The file that it was written to.
     pixels : (H, W, C) array or None
         The picture, alpha last if it has one; None where it was written.
-    method, strength
-        How colours were changed.
-    before, after, around : (R, G, B) or None
-        Mean encoded colour of the region as it was and as it is, and of its surroundings, 0..1; None where
-        there was no region.
     notes : tuple of str
-        What could not be kept, or was not done.
+        What the output's format could not keep, or what was not done.
     stages : tuple of (name, seconds)
     peak_mb : float
     """
 
-    output: Path | None
-    pixels: Array | None = field(repr=False, compare=False)
-    method: str
-    strength: float
-    before: tuple[float, float, float] | None
-    after: tuple[float, float, float] | None
-    around: tuple[float, float, float] | None
+    output: Path | None = None
+    pixels: Array | None = field(default=None, repr=False, compare=False)
     notes: tuple[str, ...] = ()
     stages: tuple[tuple[str, float], ...] = ()
     peak_mb: float = 0.0
@@ -131,19 +122,60 @@ class Harmonized:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Return the picture as an array."""
-        return np.array(self.image, dtype=dtype, copy=copy)
+        return np.array(self.image, dtype, copy=copy)
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values, as `--summary` writes them."""
         return {
             "output": str(self.output) if self.output else None,
-            "method": self.method,
-            "strength": self.strength,
-            **{
-                name: [round(k, 4) for k in colour] if colour else None
-                for name, colour in (("before", self.before), ("after", self.after), ("around", self.around))
-            },
             "notes": list(self.notes),
             "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
             "peak_mb": round(self.peak_mb, 1),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cloned(Edited):
+    """What `clone` returns.
+
+    Attributes
+    ----------
+    mode : str
+    residual : float or None
+        How far, at most, pixels are estimated to lie from the equations' solution, in grey levels of 255;
+        None where nothing was solved.
+    """
+
+    mode: str
+    residual: float | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        residual = None if self.residual is None else round(self.residual, 4)
+        return {**super().summary(), "mode": self.mode, "residual_grey_levels": residual}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Harmonized(Edited):
+    """What `harmonize` returns.
+
+    Attributes
+    ----------
+    method, strength
+        How colours were changed.
+    before, after, around : (R, G, B) or None
+        Mean encoded colour of the region as it was and as it is, and of its surroundings, 0..1; None where
+        there was no region.
+    """
+
+    method: str
+    strength: float
+    before: tuple[float, float, float] | None
+    after: tuple[float, float, float] | None
+    around: tuple[float, float, float] | None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        colours = {"before": self.before, "after": self.after, "around": self.around}
+        means = {name: [round(k, 4) for k in c] if c else None for name, c in colours.items()}
+        return {**super().summary(), "method": self.method, "strength": self.strength, **means}

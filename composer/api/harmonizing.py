@@ -113,8 +113,9 @@ def harmonize(
     image = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], 2)
     before, after, near = found.means if found else (None, None, None)
     return Harmonized(
-        target, image if target is None else None, method, strength, before, after, near,
-        tuple(notes), tuple(watch.stages.items()), peak_mb(),
+        output=target, pixels=image if target is None else None, method=method, strength=strength,
+        before=before, after=after, around=near, notes=tuple(notes), stages=tuple(watch.stages.items()),
+        peak_mb=peak_mb(),
     )  # fmt: skip
 
 

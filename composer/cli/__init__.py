@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go o
 
 import typer
 
-from composer.cli import harmonizing, stitching
+from composer.cli import cloning, harmonizing, stitching
 
 __all__ = ["app", "main"]
 
@@ -27,6 +27,7 @@ app = typer.Typer(
 app.command()(stitching.stitch)
 app.command()(stitching.run)
 app.command()(harmonizing.harmonize)
+app.command()(cloning.clone)
 
 
 @app.command()

@@ -76,8 +76,10 @@ def read_photo(path: Path | str, max_memory: int = 2 << 30) -> Photo:
     )  # fmt: skip
 
 
-def photo_from_array(pixels: NDArray[Any], name: str) -> Photo:
+def photo_from_array(pixels: NDArray[Any], name: str, hashed: bool = True) -> Photo:
     """Make a Photo of an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32.
+
+    Photos that no plan will remember need not be `hashed`.
 
     Raises
     ------
@@ -93,10 +95,13 @@ def photo_from_array(pixels: NDArray[Any], name: str) -> Photo:
         raise PhotoError(f"{name}: type is {pixels.dtype}; give uint8, uint16 or float32")
     height, width, planes = pixels.shape
     alpha = planes in (2, 4)
-    digest = hashlib.sha256(repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())
+    digest = ""
+    if hashed:
+        content = repr(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes()
+        digest = hashlib.sha256(content).hexdigest()
     return Photo(
         name, None, width, height, planes - alpha, pixels.dtype.name, alpha,
-        sha256=digest.hexdigest(), pixels=pixels,
+        sha256=digest, pixels=pixels,
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ def read_picture(
     PhotoError, ImageTooLarge
     """
     file = isinstance(source, (str, Path))
-    photo = read_photo(source, max_memory) if file else photo_from_array(source, name)  # type: ignore[arg-type]
+    photo = read_photo(source, max_memory) if file else photo_from_array(source, name, hashed=False)  # type: ignore[arg-type]
     wanted = None if like is None or like.photo.path is None else like.profile or srgb()
     pixels = decode(photo, wanted)
     alpha = pixels[:, :, -1] if photo.alpha else None
