@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.projection import magnification, photo_map
+from composer.align.projection import magnification, on_nodes, photo_map
 from composer.backend import lookup, namespace, remap
 from composer.backend.parallel import over
 from composer.media.decode import store_of
@@ -73,6 +73,8 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1], white)
     if correct and layer.vignetting != (0.0, 0.0, 0.0):
         image = image * _brightening(xp, layer, u, v)[:, :, None]
+    if correct and layer.offsets is not None:
+        image = image + on_nodes(xp, layer.photo, layer.offsets, u, v)
     return Tile(rect, image, valid)
 
 

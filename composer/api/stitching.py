@@ -95,7 +95,7 @@ def stitch(
         not be used. What is excluded everywhere stays empty.
     ghosts : "keep" or "remove"
         Whether things that moved are shown whole, or left out where other photos show what is behind.
-    blend : "multiband", "feather" or "none"
+    blend : "multiband", "gradient", "feather" or "none"
     pairs : "auto", "all", "sequence", "gps", or path
         Which photos are matched: those that seem to share something, all with all, neighbours in the
         order given (the last with the first), nearest by EXIF, or those that a text file names, two
@@ -245,7 +245,7 @@ def _check_options(
     choices = {
         "projection": (projection, ("auto", *get_args(Projection))),
         "crop": (crop, ("none", "rectangle")),
-        "blend": (blend, ("multiband", "feather", "none")),
+        "blend": (blend, ("multiband", "gradient", "feather", "none")),
         "lens": (lens, LENSES),
     }
     for name, (value, allowed) in choices.items():

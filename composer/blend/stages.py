@@ -13,11 +13,12 @@ from composer.align.projection import magnification, reduced
 from composer.align.warp import warp_all
 from composer.blend.compose import owners
 from composer.blend.feather import feather
+from composer.blend.gradient import solve_offsets
 from composer.blend.lowbands import low_bands
 from composer.blend.multiband import multiband, multiband_locality
 from composer.records import Composition, Context, Locality, Plan, Tile
 
-__all__ = ["BlendLowBands", "Feather", "Multiband", "NoBlend"]
+__all__ = ["BlendLowBands", "Feather", "Multiband", "NoBlend", "SolveOffsets"]
 
 FINE_LEVELS = 3
 
@@ -30,6 +31,26 @@ def _blended(tiles: list[Tile], blend: Callable[[list[Tile]], Any]) -> Tile:
     for tile in tiles[1:]:
         valid = valid | tile.valid
     return Tile(tiles[0].rect, blend(tiles), valid)
+
+
+@dataclass(frozen=True)
+class SolveOffsets:
+    """Blend gradients: find the smooth offsets with which the layers' values meet across seams."""
+
+    takes: ClassVar[type] = Plan
+    gives: ClassVar[type] = Plan
+
+    def __call__(self, plan: Plan, context: Context) -> Plan:
+        return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
+
+    def _solve(self, composition: Composition, context: Context) -> Composition:
+        if composition.seams is None or len(composition.layers) < 2:
+            return composition
+        bare = tuple(replace(la, offsets=None) for la in composition.layers)
+        small = reduced(replace(composition, layers=bare), int(composition.seam_step))
+        found = solve_offsets(small, composition.seams, warp_all(small, context, "offsets"), context)
+        layers = tuple(replace(la, offsets=o) for la, o in zip(bare, found, strict=True))
+        return replace(composition, layers=layers)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class Crop(StrEnum):
 
 class Blend(StrEnum):
     multiband = "multiband"
+    gradient = "gradient"
     feather = "feather"
     none = "none"
 
