@@ -27,7 +27,7 @@ STAGES = {
     "exposure": "composer.stitching.canvas_stages:CompensateExposure",
     "local-warp": "composer.stitching.canvas_stages:LocalWarp",
     "seams": "composer.stitching.canvas_stages:FindSeams",
-    "offsets": "composer.blend.stages:SolveOffsets",
+    "gradient": "composer.blend.stages:BlendGradients",
     "low-bands": "composer.blend.stages:BlendLowBands",
     "multiband": "composer.blend.stages:Multiband",
     "feather": "composer.blend.stages:Feather",
@@ -39,7 +39,7 @@ _PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure"
 
 _BLENDS = {
     "multiband": ("low-bands", "multiband"),
-    "gradient": ("offsets", "low-bands", "multiband"),
+    "gradient": ("gradient", "low-bands", "multiband"),
     "feather": ("feather",),
     "none": ("no-blend",),
 }

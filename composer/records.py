@@ -210,8 +210,8 @@ class Layer:
     mesh : (rows, columns, 2) float32 or None
         What local alignment adds to positions (x, y) in the photo, in its pixels, at nodes spread evenly
         from one edge of the photo to the other.
-    offsets : (rows, columns, C) float32 or None
-        What gradient-domain blending adds to the corrected values, at nodes spread in the same way.
+    factors : (rows, columns, C) float32 or None
+        What gradient-domain blending multiplies the corrected values by, at nodes spread in the same way.
     """
 
     photo: Photo
@@ -220,7 +220,7 @@ class Layer:
     vignetting: tuple[float, float, float] = (0.0, 0.0, 0.0)
     rect: Rect = NOWHERE
     mesh: Array | None = field(default=None, repr=False, compare=False)
-    offsets: Array | None = field(default=None, repr=False, compare=False)
+    factors: Array | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     pixels : (h, w, C) or (h, w, C + 1) array
         The photo, whole, at any resolution; on the device where the work is to be done.
     correct : bool
-        Whether to apply the layer's gain and vignetting.
+        Whether to apply the layer's gain, vignetting and factors.
 
     Returns
     -------
@@ -73,8 +73,8 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1], white)
     if correct and layer.vignetting != (0.0, 0.0, 0.0):
         image = image * _brightening(xp, layer, u, v)[:, :, None]
-    if correct and layer.offsets is not None:
-        image = image + on_nodes(xp, layer.photo, layer.offsets, u, v)
+    if correct and layer.factors is not None:
+        image = image * on_nodes(xp, layer.photo, layer.factors, u, v)
     return Tile(rect, image, valid)
 
 

@@ -13,12 +13,12 @@ from composer.align.projection import magnification, reduced
 from composer.align.warp import warp_all
 from composer.blend.compose import owners
 from composer.blend.feather import feather
-from composer.blend.gradient import solve_offsets
+from composer.blend.gradient import solve_factors
 from composer.blend.lowbands import low_bands
 from composer.blend.multiband import multiband, multiband_locality
 from composer.records import Composition, Context, Locality, Plan, Tile
 
-__all__ = ["BlendLowBands", "Feather", "Multiband", "NoBlend", "SolveOffsets"]
+__all__ = ["BlendGradients", "BlendLowBands", "Feather", "Multiband", "NoBlend"]
 
 FINE_LEVELS = 3
 
@@ -34,8 +34,8 @@ def _blended(tiles: list[Tile], blend: Callable[[list[Tile]], Any]) -> Tile:
 
 
 @dataclass(frozen=True)
-class SolveOffsets:
-    """Blend gradients: find the smooth offsets with which the layers' values meet across seams."""
+class BlendGradients:
+    """Blend gradients: find smooth factors with which the layers meet across seams."""
 
     takes: ClassVar[type] = Plan
     gives: ClassVar[type] = Plan
@@ -46,10 +46,10 @@ class SolveOffsets:
     def _solve(self, composition: Composition, context: Context) -> Composition:
         if composition.seams is None or len(composition.layers) < 2:
             return composition
-        bare = tuple(replace(la, offsets=None) for la in composition.layers)
+        bare = tuple(replace(la, factors=None) for la in composition.layers)
         small = reduced(replace(composition, layers=bare), int(composition.seam_step))
-        found = solve_offsets(small, composition.seams, warp_all(small, context, "offsets"), context)
-        layers = tuple(replace(la, offsets=o) for la, o in zip(bare, found, strict=True))
+        found = solve_factors(small, composition.seams, warp_all(small, context, "gradient"), context)
+        layers = tuple(replace(la, factors=f) for la, f in zip(bare, found, strict=True))
         return replace(composition, layers=layers)
 
 

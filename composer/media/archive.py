@@ -47,7 +47,7 @@ _PHOTO_FIELDS = (
     "circle_px",
 )
 _MASKS = "include", "exclude"
-_NODES = "mesh", "offsets"
+_NODES = "mesh", "factors"
 
 
 def check_saving(path: Path, photos: Iterable[Photo]) -> None:
