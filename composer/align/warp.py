@@ -75,7 +75,7 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
         image = image * _brightening(xp, layer, u, v)[:, :, None]
     if correct and layer.factors is not None:
         image = image * on_nodes(xp, layer.photo, layer.factors, u, v)
-    return Tile(rect, image, valid)
+    return Tile(rect, image, valid, bracket=layer.bracket)
 
 
 def exposed(encoded: Any, gain: float, white: float = 1.0) -> Any:

@@ -49,7 +49,9 @@ class BlendGradients:
         bare = tuple(replace(la, factors=None) for la in composition.layers)
         small = reduced(replace(composition, layers=bare), int(composition.seam_step))
         found = solve_factors(small, composition.seams, warp_all(small, context, "gradient"), context)
-        layers = tuple(replace(la, factors=f) for la, f in zip(bare, found, strict=True))
+        layers = tuple(
+            replace(la, factors=found[k if la.bracket is None else la.bracket]) for k, la in enumerate(bare)
+        )
         return replace(composition, layers=layers)
 
 

@@ -185,6 +185,7 @@ def _layer(layer: Layer, path: Path) -> dict[str, Any]:
         },
         "camera": {**vars(layer.camera), "rotation": layer.camera.rotation.tolist()},
         "gain": list(layer.gain), "vignetting": list(layer.vignetting), "rect": list(layer.rect),
+        "bracket": layer.bracket,
     }  # fmt: skip
 
 
@@ -217,7 +218,10 @@ def _loaded_layer(la: dict[str, Any], path: Path | None, nodes: dict[str, Array 
         c["circle_px"],
     )  # fmt: skip
     photo = _loaded_photo(la["photo"], path)
-    return Layer(photo, camera, tuple(la["gain"]), tuple(la["vignetting"]), Rect(*la["rect"]), **nodes)
+    return Layer(
+        photo, camera, tuple(la["gain"]), tuple(la["vignetting"]), Rect(*la["rect"]),
+        mesh=nodes["mesh"], factors=nodes["factors"], bracket=la.get("bracket"),
+    )  # fmt: skip
 
 
 def _loaded_photo(p: dict[str, Any], path: Path | None) -> Photo:
