@@ -27,6 +27,7 @@ STAGES = {
     "exposure": "composer.stitching.canvas_stages:CompensateExposure",
     "local-warp": "composer.stitching.canvas_stages:LocalWarp",
     "seams": "composer.stitching.canvas_stages:FindSeams",
+    "gradient": "composer.blend.stages:BlendGradients",
     "low-bands": "composer.blend.stages:BlendLowBands",
     "multiband": "composer.blend.stages:Multiband",
     "feather": "composer.blend.stages:Feather",
@@ -34,6 +35,14 @@ STAGES = {
 }
 
 _PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure", "local-warp", "seams")
+
+
+_BLENDS = {
+    "multiband": ("low-bands", "multiband"),
+    "gradient": ("gradient", "low-bands", "multiband"),
+    "feather": ("feather",),
+    "none": ("no-blend",),
+}
 
 
 def find_stage(name: str) -> type:
@@ -262,7 +271,7 @@ def stitching(blend: str = "multiband", options: Mapping[str, Mapping[str, Any]]
 
     Parameters
     ----------
-    blend : "multiband", "feather" or "none"
+    blend : "multiband", "gradient", "feather" or "none"
     options : mapping or None
         By a stage's name, those of its options that are not to be the default.
 
@@ -271,7 +280,6 @@ def stitching(blend: str = "multiband", options: Mapping[str, Mapping[str, Any]]
     PipelineError
         An option is unknown or has a value of the wrong type.
     """
-    names = [*_PLANNING, *(["low-bands"] if blend == "multiband" else [])]
-    names.append({"none": "no-blend"}.get(blend, blend))
+    names = [*_PLANNING, *_BLENDS[blend]]
     wanted = options or {}
     return Pipeline(tuple(_made({"use": n, **wanted.get(n, {})}, "stitch") for n in names))

@@ -29,6 +29,7 @@ Source = str | Path | Array
 
 __all__ = ["PHOTO_SHARE", "Source", "applied_plan", "loaded_plan", "made_plan", "read_photos"]
 
+_OF_PIXELS = "gradient", "low-bands"  # what stages make of the pixels along finished seams
 PHOTO_SHARE = 8  # an eighth of the memory allowed is for decoded photos: scratch files are nearly as fast
 
 
@@ -63,7 +64,7 @@ def loaded_plan(path: Path, pipeline: Pipeline, context: Context) -> tuple[Plan,
 
 
 def applied_plan(path: Path, found: Photos, pipeline: Pipeline, context: Context) -> tuple[Plan, Context]:
-    """Put photos where those of a saved plan or Hugin project are; low bands are blended anew.
+    """Put photos where those of a saved plan or Hugin project are; what depends on pixels is blended anew.
 
     Returns
     -------
@@ -71,7 +72,8 @@ def applied_plan(path: Path, found: Photos, pipeline: Pipeline, context: Context
     """
     plan = applied(load_plan(path, context.max_memory, unchanged=False), found)
     context = _with_store(found.items, context)
-    return _completed(_laid_out(plan, pipeline), pipeline, context, "low-bands"), context
+    start = next((name for name, _ in pipeline.described() if name in _OF_PIXELS), None)
+    return _completed(_laid_out(plan, pipeline), pipeline, context, start), context
 
 
 def _with_store(photos: tuple[Photo, ...], context: Context) -> Context:

@@ -210,6 +210,11 @@ class Layer:
     mesh : (rows, columns, 2) float32 or None
         What local alignment adds to positions (x, y) in the photo, in its pixels, at nodes spread evenly
         from one edge of the photo to the other.
+    factors : (rows, columns, C) float32 or None
+        What gradient-domain blending multiplies the corrected values by, at nodes spread in the same way.
+    bracket : int or None
+        Number of the layer that stands for a bracket of views that look the same way: seams are found for
+        that one, and the blend fuses all that name it.
     """
 
     photo: Photo
@@ -218,6 +223,8 @@ class Layer:
     vignetting: tuple[float, float, float] = (0.0, 0.0, 0.0)
     rect: Rect = NOWHERE
     mesh: Array | None = field(default=None, repr=False, compare=False)
+    factors: Array | None = field(default=None, repr=False, compare=False)
+    bracket: int | None = None
 
 
 @dataclass(frozen=True)
@@ -356,6 +363,8 @@ class Tile:
     valid : (h, w) bool
     weight : (h, w) float32 or None
         On a layer's tile: how strongly the seams give the pixel to this layer.
+    bracket : int or None
+        On a layer's tile: the layer's.
     runner_up, runner_up_valid : arrays or None
         On a blended tile: the source that is second by weight at each pixel.
     seam_distance : (h, w) float32 or None
@@ -373,6 +382,7 @@ class Tile:
     runner_up_valid: Any = None
     seam_distance: Any = None
     synthetic: Any = None
+    bracket: int | None = None
 
 
 @dataclass(frozen=True)

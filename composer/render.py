@@ -240,8 +240,16 @@ def owners_of(composition: Composition, rect: Rect) -> list[int]:
         columns = _cells(rect.x0, rect.x1, composition, horizontal=True)
         rows = _cells(rect.y0, rect.y1, composition, horizontal=False)
         near = [np.unique(np.concatenate(c[:2])) for c in (rows, columns)]
-        owners = [int(k) for k in np.unique(composition.seams[np.ix_(*near)])]
+        named = {int(k) for k in np.unique(composition.seams[np.ix_(*near)])}
+        owners = [k for k in owners if _standing(composition, k) in named]
+        owners.sort(key=lambda k: (_standing(composition, k), k != _standing(composition, k)))
     return [k for k in owners if _touches(composition.layers[k].rect, rect, composition)]
+
+
+def _standing(composition: Composition, k: int) -> int:
+    """Return the layer that stands for layer k in the seams: of a bracket one, else itself."""
+    bracket = composition.layers[k].bracket
+    return k if bracket is None else bracket
 
 
 def layers_of(composition: Composition, owners: list[int], rect: Rect, context: Context) -> list[Tile]:
@@ -270,7 +278,7 @@ def _weight(composition: Composition, k: int, rect: Rect) -> Array:
         return np.full((rect.height, rect.width), 1 / (k + 1), np.float32)
     rows = _cells(rect.y0, rect.y1, composition, horizontal=False)
     columns = _cells(rect.x0, rect.x1, composition, horizontal=True)
-    return _ownership(composition.seams, k, rows, columns)
+    return _ownership(composition.seams, _standing(composition, k), rows, columns)
 
 
 def _cells(start: int, stop: int, composition: Composition, horizontal: bool) -> tuple[Array, Array, Array]:

@@ -59,7 +59,7 @@ def layers() -> list[Layer]:
         # darkened: where 8-bit samples round the other way, devices differ by less than one code
         Layer(photos[0], cameras[0], (0.7, 0.6, 0.75), (-0.3, 0.1, -0.05)),
         Layer(photos[1], cameras[1], mesh=4 * smooth_noise((5, 6, 2), 7, 1) - 2),
-        Layer(photos[2], cameras[2], (1.1, 0.8, 1.2)),
+        Layer(photos[2], cameras[2], (1.1, 0.8, 1.2), factors=0.7 + 0.5 * smooth_noise((4, 5, 3), 8, 1)),
     ]
 
 
@@ -158,8 +158,9 @@ def with_layers(composition: Composition, **changes: Any) -> Composition:
         lambda c: replace(c, patches=()),
         lambda c: with_layers(c, gain=(1.0, 1.0, 1.0)),
         lambda c: with_layers(c, vignetting=(0.0, 0.0, 0.0)),
+        lambda c: with_layers(c, factors=None),
     ],
-    ids=["low_bands", "patches", "gain", "vignetting"],
+    ids=["low_bands", "patches", "gain", "vignetting", "factors"],
 )
 def test_the_scene_shows_what_it_has(without: Callable[[Composition], Composition]) -> None:
     composition = scene()

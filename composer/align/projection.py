@@ -16,7 +16,7 @@ from composer.records import NOWHERE, Camera, Composition, Layer, Photo, Rect
 
 Array = NDArray[Any]
 
-__all__ = ["layer_rect", "photo_directions", "photo_map", "placed", "reduced", "sees"]
+__all__ = ["layer_rect", "on_nodes", "photo_directions", "photo_map", "placed", "reduced", "sees"]
 
 
 def photo_map(xp: Any, composition: Composition, layer: Layer, rect: Rect) -> tuple[Any, Any, Any]:
@@ -35,12 +35,17 @@ def photo_map(xp: Any, composition: Composition, layer: Layer, rect: Rect) -> tu
     u, v, inside = project(xp, photo, layer.camera, directions)
     if layer.mesh is None:
         return u, v, inside
-    rows, columns = layer.mesh.shape[:2]
-    at_x, at_y = (u + 0.5) * ((columns - 1) / photo.width), (v + 0.5) * ((rows - 1) / photo.height)
-    shift = remap(xp.asarray(layer.mesh), at_x, at_y)
+    shift = on_nodes(xp, photo, layer.mesh, u, v)
     u, v = u + shift[:, :, 0], v + shift[:, :, 1]
     inside = inside & (u >= -0.5) & (u <= photo.width - 0.5) & (v >= -0.5) & (v <= photo.height - 0.5)
     return u, v, inside
+
+
+def on_nodes(xp: Any, photo: Photo, nodes: Array, u: Any, v: Any) -> Any:
+    """Return (h, w, n) float32: values of nodes spread from one edge of a photo to the other, at (u, v)."""
+    rows, columns = nodes.shape[:2]
+    at_x, at_y = (u + 0.5) * ((columns - 1) / photo.width), (v + 0.5) * ((rows - 1) / photo.height)
+    return remap(xp.asarray(nodes), at_x, at_y)
 
 
 def photo_directions(photo: Photo, camera: Camera, steps: int = 33) -> Array:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.projection import magnification, photo_map
+from composer.align.projection import magnification, on_nodes, photo_map
 from composer.backend import lookup, namespace, remap
 from composer.backend.parallel import over
 from composer.media.decode import store_of
@@ -52,7 +52,7 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     pixels : (h, w, C) or (h, w, C + 1) array
         The photo, whole, at any resolution; on the device where the work is to be done.
     correct : bool
-        Whether to apply the layer's gain and vignetting.
+        Whether to apply the layer's gain, vignetting and factors.
 
     Returns
     -------
@@ -73,7 +73,9 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1], white)
     if correct and layer.vignetting != (0.0, 0.0, 0.0):
         image = image * _brightening(xp, layer, u, v)[:, :, None]
-    return Tile(rect, image, valid)
+    if correct and layer.factors is not None:
+        image = image * on_nodes(xp, layer.photo, layer.factors, u, v)
+    return Tile(rect, image, valid, bracket=layer.bracket)
 
 
 def exposed(encoded: Any, gain: float, white: float = 1.0) -> Any:

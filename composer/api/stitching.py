@@ -45,6 +45,7 @@ def stitch(
     include: str | Path | None = None,
     exclude: str | Path | None = None,
     ghosts: str = "keep",
+    brackets: str = "auto",
     blend: str = "multiband",
     pairs: str | Path = "auto",
     load: str | Path | None = None,
@@ -95,7 +96,9 @@ def stitch(
         not be used. What is excluded everywhere stays empty.
     ghosts : "keep" or "remove"
         Whether things that moved are shown whole, or left out where other photos show what is behind.
-    blend : "multiband", "feather" or "none"
+    brackets : "auto" or "none"
+        Whether views that look the same way at exposures 0.7 stops or more apart are recognised and fused.
+    blend : "multiband", "gradient", "feather" or "none"
     pairs : "auto", "all", "sequence", "gps", or path
         Which photos are matched: those that seem to share something, all with all, neighbours in the
         order given (the last with the first), nearest by EXIF, or those that a text file names, two
@@ -177,7 +180,7 @@ def stitch(
             },
             "match": {"points": str(points or ""), "pairs": str(pairs)},
             "level": {"points": str(points or "")},
-            "exposure": {"anchor": anchor},
+            "exposure": {"anchor": anchor, "brackets": brackets},
             "seams": {"ghosts": ghosts},
         }  # fmt: skip
         pipeline = stitching(blend, options)
@@ -245,7 +248,7 @@ def _check_options(
     choices = {
         "projection": (projection, ("auto", *get_args(Projection))),
         "crop": (crop, ("none", "rectangle")),
-        "blend": (blend, ("multiband", "feather", "none")),
+        "blend": (blend, ("multiband", "gradient", "feather", "none")),
         "lens": (lens, LENSES),
     }
     for name, (value, allowed) in choices.items():

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from composer.align.warp import place_on
 from composer.backend import pyr_down, pyr_up
+from composer.blend.brackets import exposedness
 from composer.blend.multiband import weighted_bands
 from composer.records import Composition, Rect, Tile
 
@@ -58,8 +59,8 @@ def low_bands(
         np.zeros((-(-frame[0] >> level), -(-frame[1] >> level), composite.shape[2]), np.float32)
         for level in range(levels + 1)
     ]
-    for k, tile in enumerate(tiles):
-        found = _reduced(small, tile, composite, covered, (seams, k), unit, soften)
+    for k in range(len(tiles)):
+        found = _reduced(small, tiles, composite, covered, (seams, k), unit, soften)
         if found is not None:
             left, top, difference, weight = found
             turns = (-width, 0, width) if small.closed else (0,)
@@ -116,7 +117,7 @@ def _windows(
 
 def _reduced(
     small: Composition,
-    tile: Tile,
+    tiles: list[Tile],
     composite: Array,
     covered: Array,
     owned: tuple[Array, int],
@@ -127,14 +128,14 @@ def _reduced(
 
     With them come the column and row of their first cell; None where the layer owns nothing.
     """
-    around = 2 * unit
+    tile, around = tiles[owned[1]], 2 * unit
     x0, y0 = ((n - around) // unit * unit for n in (tile.rect.x0, tile.rect.y0))
     x1, y1 = (-(-(n + around) // unit) * unit for n in (tile.rect.x1, tile.rect.y1))
     y0, y1 = max(y0, 0), min(y1, -(-small.height // unit) * unit)
     rows = np.clip(np.arange(y0, y1), 0, small.height - 1)
     columns = np.arange(x0, x1)
     columns = columns % small.width if small.closed else np.clip(columns, 0, small.width - 1)
-    weight = (owned[0][np.ix_(rows, columns)] == owned[1]).astype(np.float32)
+    weight = _ownership(small, tiles, owned, (rows, columns))
     if not weight.any():
         return None
     place = place_on(small, tile.rect)
@@ -150,6 +151,31 @@ def _reduced(
     for _ in range(unit.bit_length() - 1):
         difference, weight = pyr_down(difference), pyr_down(weight)
     return x0 // unit, y0 // unit, difference, weight
+
+
+def _ownership(
+    small: Composition, tiles: list[Tile], owned: tuple[Array, int], cells: tuple[Array, Array]
+) -> Array:
+    """Return a layer's share (h, w) float32 of rows and columns of cells: in a bracket, a part."""
+    seams, k = owned
+    bracket = tiles[k].bracket
+    mine = (seams[np.ix_(*cells)] == (k if bracket is None else bracket)).astype(np.float32)
+    if bracket is None or not mine.any():
+        return mine
+    views = {n: _exposed(small, t, cells) for n, t in enumerate(tiles) if t.bracket == bracket}
+    total = sum(views.values())
+    return mine * np.where(total > 0, views[k] / np.where(total > 0, total, 1), np.float32(k == bracket))
+
+
+def _exposed(small: Composition, tile: Tile, cells: tuple[Array, Array]) -> Array:
+    """Return how well exposed a tile shows rows and columns of cells (h, w), 0 where it does not."""
+    y, x = cells[0] - tile.rect.y0, cells[1] - tile.rect.x0
+    x = x % small.width if small.closed else x
+    down, across = (y >= 0) & (y < tile.rect.height), (x >= 0) & (x < tile.rect.width)
+    found = np.zeros((len(y), len(x)), np.float32)
+    there = np.ix_(y[down], x[across])
+    found[np.ix_(down, across)] = exposedness(tile.image[there]) * tile.valid[there]
+    return found
 
 
 def _paste(canvas: Array, part: Array, top: int, left: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from composer.backend import namespace, pyr_down, pyr_up
+from composer.blend.brackets import shared_out
 from composer.blend.compose import owners
 from composer.records import Locality, Tile
 
@@ -37,14 +38,13 @@ def multiband(tiles: list[Tile], levels: int) -> Any:
     xp = namespace(tiles[0].image)
     owner, composite = owners(tiles)
     bands: list[Any] | None = None
-    for k, tile in enumerate(tiles):
-        mine = owner == k
-        if not bool(xp.any(mine)):
+    for k, (tile, share) in enumerate(zip(tiles, shared_out(tiles, owner), strict=True)):
+        if not bool(xp.any(share > 0)):
             continue
-        if not bool(xp.any(tile.valid & ~mine)):
+        if not bool(xp.any(tile.valid & (owner != k))):
             continue
         difference = xp.where(tile.valid[:, :, None], tile.image - composite, xp.zeros_like(composite))
-        found = weighted_bands(difference, xp.astype(mine, xp.float32), levels)
+        found = weighted_bands(difference, share, levels)
         bands = found if bands is None else [a + b for a, b in zip(bands, found, strict=True)]
     if bands is None:
         return composite

@@ -13,11 +13,12 @@ from composer.align.projection import magnification, reduced
 from composer.align.warp import warp_all
 from composer.blend.compose import owners
 from composer.blend.feather import feather
+from composer.blend.gradient import solve_factors
 from composer.blend.lowbands import low_bands
 from composer.blend.multiband import multiband, multiband_locality
 from composer.records import Composition, Context, Locality, Plan, Tile
 
-__all__ = ["BlendLowBands", "Feather", "Multiband", "NoBlend"]
+__all__ = ["BlendGradients", "BlendLowBands", "Feather", "Multiband", "NoBlend"]
 
 FINE_LEVELS = 3
 
@@ -30,6 +31,28 @@ def _blended(tiles: list[Tile], blend: Callable[[list[Tile]], Any]) -> Tile:
     for tile in tiles[1:]:
         valid = valid | tile.valid
     return Tile(tiles[0].rect, blend(tiles), valid)
+
+
+@dataclass(frozen=True)
+class BlendGradients:
+    """Blend gradients: find smooth factors with which the layers meet across seams."""
+
+    takes: ClassVar[type] = Plan
+    gives: ClassVar[type] = Plan
+
+    def __call__(self, plan: Plan, context: Context) -> Plan:
+        return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
+
+    def _solve(self, composition: Composition, context: Context) -> Composition:
+        if composition.seams is None or len(composition.layers) < 2:
+            return composition
+        bare = tuple(replace(la, factors=None) for la in composition.layers)
+        small = reduced(replace(composition, layers=bare), int(composition.seam_step))
+        found = solve_factors(small, composition.seams, warp_all(small, context, "gradient"), context)
+        layers = tuple(
+            replace(la, factors=found[k if la.bracket is None else la.bracket]) for k, la in enumerate(bare)
+        )
+        return replace(composition, layers=layers)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ class Crop(StrEnum):
 
 class Blend(StrEnum):
     multiband = "multiband"
+    gradient = "gradient"
     feather = "feather"
     none = "none"
 
@@ -60,6 +61,11 @@ class Blend(StrEnum):
 class Ghosts(StrEnum):
     keep = "keep"
     remove = "remove"
+
+
+class Brackets(StrEnum):
+    auto = "auto"
+    none = "none"
 
 
 class Lens(StrEnum):
@@ -100,6 +106,9 @@ def stitch(
     ghosts: Annotated[
         Ghosts, typer.Option(help="Show things that moved whole, or leave them out.")
     ] = Ghosts.keep,
+    brackets: Annotated[
+        Brackets, typer.Option(help="Fuse views that look the same way, stops apart.")
+    ] = Brackets.auto,
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
     pairs: Annotated[
         str,
@@ -144,9 +153,9 @@ def stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), points=points,
             lens=lens.value, lens_fov=lens_fov, anchor=anchor, include=include, exclude=exclude,
-            ghosts=ghosts.value, pairs=pairs, blend=blend.value, load=load, template=template, save=save,
-            cube=cube, patches=_patches(patch or []), layers=layers, report=report,
-            settings=as_settings(settings or []), device=device.value, workers=workers,
+            ghosts=ghosts.value, brackets=brackets.value, pairs=pairs, blend=blend.value, load=load,
+            template=template, save=save, cube=cube, patches=_patches(patch or []), layers=layers,
+            report=report, settings=as_settings(settings or []), device=device.value, workers=workers,
             max_memory=as_bytes(max_memory), observe=observe, cancelled=cancelled,
         )  # fmt: skip
 

@@ -47,6 +47,7 @@ _PHOTO_FIELDS = (
     "circle_px",
 )
 _MASKS = "include", "exclude"
+_NODES = "mesh", "factors"
 
 
 def check_saving(path: Path, photos: Iterable[Photo]) -> None:
@@ -155,8 +156,9 @@ def _composition(c: Composition, number: int, path: Path, arrays: dict[str, Arra
         if array is not None:
             arrays[f"{number}/{name}.npy"] = array
     for k, layer in enumerate(c.layers):
-        if layer.mesh is not None:
-            arrays[f"{number}/mesh-{k}.npy"] = layer.mesh
+        for name in _NODES:
+            if (nodes := getattr(layer, name)) is not None:
+                arrays[f"{number}/{name}-{k}.npy"] = nodes
     patches = []
     for k, patch in enumerate(c.patches):
         arrays[f"{number}/patch-{k}-pixels.npy"] = patch.pixels
@@ -183,6 +185,7 @@ def _layer(layer: Layer, path: Path) -> dict[str, Any]:
         },
         "camera": {**vars(layer.camera), "rotation": layer.camera.rotation.tolist()},
         "gain": list(layer.gain), "vignetting": list(layer.vignetting), "rect": list(layer.rect),
+        "bracket": layer.bracket,
     }  # fmt: skip
 
 
@@ -198,7 +201,8 @@ def _loaded(c: dict[str, Any], number: int, path: Path | None, arrays: dict[str,
     )
     return Composition(
         tuple(
-            _loaded_layer(la, path, arrays.get(f"{number}/mesh-{k}.npy")) for k, la in enumerate(c["layers"])
+            _loaded_layer(la, path, {n: arrays.get(f"{number}/{n}-{k}.npy") for n in _NODES})
+            for k, la in enumerate(c["layers"])
         ),
         c["projection"], c["width"], c["height"], c["scale"], tuple(c["origin"]), c["closed"], c["white"],
         c["seam_step"], arrays.get(f"{number}/seams.npy"),
@@ -207,14 +211,17 @@ def _loaded(c: dict[str, Any], number: int, path: Path | None, arrays: dict[str,
     )  # fmt: skip
 
 
-def _loaded_layer(la: dict[str, Any], path: Path | None, mesh: Array | None) -> Layer:
+def _loaded_layer(la: dict[str, Any], path: Path | None, nodes: dict[str, Array | None]) -> Layer:
     c = la["camera"]
     camera = Camera(
         np.array(c["rotation"]), c["focal_px"], tuple(c["distortion"]), tuple(c["offset"]), c["optics"],
         c["circle_px"],
     )  # fmt: skip
     photo = _loaded_photo(la["photo"], path)
-    return Layer(photo, camera, tuple(la["gain"]), tuple(la["vignetting"]), Rect(*la["rect"]), mesh)
+    return Layer(
+        photo, camera, tuple(la["gain"]), tuple(la["vignetting"]), Rect(*la["rect"]),
+        mesh=nodes["mesh"], factors=nodes["factors"], bracket=la.get("bracket"),
+    )  # fmt: skip
 
 
 def _loaded_photo(p: dict[str, Any], path: Path | None) -> Photo:

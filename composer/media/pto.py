@@ -82,6 +82,7 @@ def save_project(path: Path, plan: Plan) -> tuple[str, ...]:
     layers = [la for c in plan.compositions for la in c.layers]
     lost = {
         "local alignment": any(la.mesh is not None for la in layers),
+        "brackets": any(la.bracket is not None for la in layers),
         "patches": any(c.patches for c in plan.compositions),
         "the circle of an equisolid lens": any(
             la.camera.circle_px is not None and la.camera.optics == "equisolid" for la in layers

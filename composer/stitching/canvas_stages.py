@@ -32,6 +32,7 @@ from composer.records import (
     Rect,
     Tile,
 )
+from composer.stitching.brackets import bracketed, one_a_bracket
 from composer.stitching.crop import has_holes, largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
 from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
@@ -48,12 +49,14 @@ class CompensateExposure:
     """Solve for each photo's gain and the lens's vignetting over the overlaps, where they are not known.
 
     Options: `anchor`, the name or stem of the photo that keeps its exposure and white balance; the
-    others are brought to it. Without one the median exposure is kept.
+    others are brought to it. Without one the median exposure is kept. `brackets`: "auto" leaves views that
+    look the same way, stops apart, as bright as they are relative to each other, to be fused.
     """
 
     takes: ClassVar[type] = Plan
     gives: ClassVar[type] = Plan
     anchor: str = ""
+    brackets: Literal["auto", "none"] = "auto"
 
     def __call__(self, plan: Plan, context: Context) -> Plan:
         if self.anchor and not any(self._anchor(c.layers) is not None for c in plan.compositions):
@@ -65,6 +68,8 @@ class CompensateExposure:
         tiles = warp_all(small, context, "exposure", correct=False)
         known = not self.anchor and _known(composition)
         layers = composition.layers if known else self._evened(small, composition.layers, tiles)
+        if self.brackets == "auto":
+            layers = bracketed(layers, known or bool(self.anchor))
         gains = np.array([la.gain for la in layers])
         white = white_level(tiles, gains) if _integers(composition) else 1.0
         return replace(composition, layers=layers, white=white)
@@ -134,7 +139,7 @@ class LocalWarp:
 def _bent(composition: Composition, step: int, context: Context) -> Composition:
     """Bend layers by what flows between them on cells of `step` pixels."""
     small = reduced(composition, step)
-    tiles = warp_all(small, context, "local warp")
+    tiles = one_a_bracket(small.layers, warp_all(small, context, "local warp"))
 
     def find(ij: tuple[int, int]) -> Shift | None:
         return find_shift(small, *ij, (tiles[ij[0]], tiles[ij[1]]))
@@ -146,7 +151,10 @@ def _bent(composition: Composition, step: int, context: Context) -> Composition:
     if not shifts:
         return composition
     meshes = solve_meshes(small, shifts)
-    layers = tuple(replace(la, mesh=m) for la, m in zip(composition.layers, meshes, strict=True))
+    layers = tuple(
+        replace(la, mesh=meshes[k if la.bracket is None else la.bracket])
+        for k, la in enumerate(composition.layers)
+    )
     return placed(replace(composition, layers=layers))
 
 
@@ -168,7 +176,7 @@ class FindSeams:
     def _find(self, composition: Composition, context: Context) -> Composition:
         step = seam_step(composition)
         small = reduced(composition, step)
-        tiles = [compact(t) for t in warp_all(small, context, "seams")]
+        tiles = [compact(t) for t in one_a_bracket(small.layers, warp_all(small, context, "seams"))]
         if any(la.photo.include for la in small.layers):
             tiles = with_claims(small, tiles, _included(small, tiles))
         if self.ghosts == "remove":

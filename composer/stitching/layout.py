@@ -166,7 +166,10 @@ def without_unseen(composition: Composition) -> Composition:
     seams = composition.seams
     if seams is not None:  # what a dropped layer owns nobody covers: anyone may have it
         seams = np.array([at.get(k, 0) for k in range(len(composition.layers))], np.int16)[seams]
-    layers = tuple(composition.layers[k] for k in kept)
+    layers = tuple(
+        replace(la, bracket=None if la.bracket is None else at.get(la.bracket))
+        for la in (composition.layers[k] for k in kept)
+    )
     return replace(composition, layers=layers, links=links, seams=seams)
 
 

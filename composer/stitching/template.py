@@ -13,8 +13,8 @@ __all__ = ["applied"]
 def applied(plan: Plan, photos: Photos) -> Plan:
     """Put other photographs in the places of a plan's own, in the order in which the plan lists them.
 
-    Cameras, canvas, seams and gains are the plan's. What was made of its photos' pixels, wide bands and
-    patches, is left out.
+    Cameras, canvas, seams and gains are the plan's. What was made of its photos' pixels, wide bands,
+    factors and patches, is left out.
 
     Raises
     ------
@@ -48,5 +48,7 @@ def _check(places: list[Photo], photos: Photos) -> None:
 
 
 def _with_photos(composition: Composition, photos: list[Photo]) -> Composition:
-    layers = tuple(replace(la, photo=p) for la, p in zip(composition.layers, photos, strict=True))
+    layers = tuple(
+        replace(la, photo=p, factors=None) for la, p in zip(composition.layers, photos, strict=True)
+    )
     return replace(composition, layers=layers, low_bands=None, patches=())

@@ -23,7 +23,9 @@ def layer(photo, k):
     turn = np.linalg.qr(np.random.default_rng(k).normal(size=(3, 3)))[0]
     camera = Camera(turn, 1234.5678901234567 / 3, (0.1 / 3, -2e-17, 0.0), (0.1, -1 / 3), "equisolid", 7 / 3)
     mesh = np.random.default_rng(k).random((3, 4, 2), np.float32)
-    return Layer(photo, camera, (1 / 3, 1.0, 0.7), (-0.1 / 7, 0.0, 1e-300), Rect(-5, 0, 40, 30), mesh)
+    return Layer(
+        photo, camera, (1 / 3, 1.0, 0.7), (-0.1 / 7, 0.0, 1e-300), Rect(-5, 0, 40, 30), mesh, 2 * mesh, k
+    )
 
 
 @pytest.fixture
