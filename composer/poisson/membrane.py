@@ -44,7 +44,7 @@ class Surface:
     residual: float
 
     def half(self) -> Array | None:
-        """Return the function on the grid of level 1, (h, w, C), for `rows`; None if level 0 is all there is."""
+        """Return the function on the grid of level 1, for `rows`; None if there is only level 0."""
         if len(self.levels) == 1:
             return None
         field = np.zeros((*self.levels[-1].shape, self.values[0].shape[1]), np.float32)

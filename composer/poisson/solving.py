@@ -136,7 +136,7 @@ def _unbound(inside: Array, known: Array) -> tuple[Array | None, Array]:
 
 
 def _waves(problem: Problem, workers: int) -> Array:
-    """Return a function with the excess's divergence in the mask, (H + 1, W + 1, C); it is 0 left and above."""
+    """Return a function with the excess's divergence, (H + 1, W + 1, C), that is 0 left and above."""
     height, width, channels = problem.target.shape
     assert problem.field is not None
     excess, part = problem.field, problem.inside | problem.known
