@@ -9,7 +9,9 @@ the centre, along both axes, the second differences cancel. So do they in the me
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import cv2
@@ -87,7 +89,7 @@ class Level:
         return len(self.cells)
 
 
-def build_levels(unknown: Array, known: Array) -> tuple[list[Level], Array, Any]:
+def build_levels(unknown: Array, known: Array, workers: int = 1) -> tuple[list[Level], Array, Any]:
     """Build the grids for a mask.
 
     Parameters
@@ -118,10 +120,8 @@ def build_levels(unknown: Array, known: Array) -> tuple[list[Level], Array, Any]
         if last:
             break
         some, regular, owned = _halved(some, True), _halved(regular, False), coarser
-    levels = []
-    for k, grid in enumerate(grids):
-        above = grids[k + 1] if k + 1 < len(grids) else None
-        levels.append(grid.level(k, grids[k - 1] if k else None, above))
+    with ThreadPoolExecutor(workers) as pool:
+        levels = list(pool.map(_Grid.level, grids, count(), [None, *grids], [*grids[1:], None]))
     return levels, ring, bind
 
 

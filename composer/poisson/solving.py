@@ -76,7 +76,7 @@ def solve(problem: Problem, tolerance: float, workers: int = 1) -> Solved:
     waves = None if problem.field is None else _waves(problem, workers)
     surface = None
     if unknown.any():
-        membrane = Membrane(unknown, known)
+        membrane = Membrane(unknown, known, workers)
         width = unknown.shape[1]
         around = _at(problem.target, membrane.ring, width) - _at(problem.base, membrane.ring, width)
         if waves is not None:
