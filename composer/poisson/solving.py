@@ -148,7 +148,8 @@ def _waves(problem: Problem, workers: int) -> Array:
             stop, above = min(start + STRIP, height), max(start - 1, 0)
             rows = slice(above, min(stop + 1, height))
             base, target = (p[rows, :, c].astype(np.float32) for p in (problem.base, problem.target))
-            field = replace(excess, plane=excess.plane[rows])
+            plane = excess.plane if excess.plane.ndim == 2 else excess.plane[:, :, c]
+            field = replace(excess, plane=plane[rows])
             found = divergence(base, target, part[rows], field)[start - above : stop - above]
             right[start:stop, :-1] = found * problem.inside[start:stop]
         waves[:, :, c] = particular(right)
