@@ -42,7 +42,7 @@ def mixed(mask: Array) -> Field:
 
     def rule(own: Array, other: Array, p: Array, q: Array) -> Array:
         xp = namespace(own)
-        return (other - own) * (xp.abs(other) > xp.abs(own))
+        return xp.where(xp.abs(other) > xp.abs(own), other - own, xp.zeros_like(own))
 
     return Field(rule, mask)
 
@@ -51,7 +51,7 @@ def flatten(edges: Array) -> Field:
     """Keep only differences at an edge's pixels, (H, W) bool (equation 14)."""
 
     def rule(own: Array, other: Array, p: Array, q: Array) -> Array:
-        return -own * ~(p | q)
+        return namespace(own).where(p | q, namespace(own).zeros_like(own), -own)
 
     return Field(rule, edges)
 
@@ -84,11 +84,13 @@ def divergence(source: Array, target: Array, part: Array, field: Field) -> Array
     part : (H, W) bool
         Pixels that have differences with their neighbours at all.
     """
-    total = namespace(source).zeros_like(source)
+    xp = namespace(source)
+    total = xp.zeros_like(source)
     before, after = (slice(None, -1), slice(None)), (slice(1, None), slice(None))
     for p, q in ((before, after), (before[::-1], after[::-1])):
         planes = field.plane[p], field.plane[q]
-        step = field.rule(source[q] - source[p], target[q] - target[p], *planes) * (part[p] & part[q])
+        step = field.rule(source[q] - source[p], target[q] - target[p], *planes)
+        step = xp.where(part[p] & part[q], step, xp.zeros_like(step))
         total[p] -= step
         total[q] += step
     return total
@@ -124,6 +126,6 @@ def _gradient_length(picture: Array) -> Array:
     """Return the length of the gradient by central differences, (H, W, C)."""
     xp = namespace(picture)
     squares = xp.zeros_like(picture)
-    squares[1:-1] += (picture[2:] - picture[:-2]) ** 2
-    squares[:, 1:-1] += (picture[:, 2:] - picture[:, :-2]) ** 2
+    squares[1:-1, ...] += (picture[2:, ...] - picture[:-2, ...]) ** 2
+    squares[:, 1:-1, ...] += (picture[:, 2:, ...] - picture[:, :-2, ...]) ** 2
     return xp.sqrt(squares) / 2
