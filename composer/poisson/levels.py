@@ -253,7 +253,7 @@ class _Grid:
         y, x = np.divmod(cells, np.int32(self.shape[1]))
         used = np.transpose(np.nonzero(taps))
         columns = np.empty((len(cells), len(used)), np.int32)
-        for t, (j, i) in enumerate(used):
+        for t, (j, i) in enumerate(used.tolist()):  # whole numbers of NumPy's would widen the arrays
             down = np.clip(y // 2 + (j - 1) * (y % 2 * 2 - 1), 0, coarser.shape[0] - 1)
             along = np.clip(x // 2 + (i - 1) * (x % 2 * 2 - 1), 0, coarser.shape[1] - 1)
             columns[:, t] = coarser.number[down * np.int32(coarser.shape[1]) + along]
