@@ -117,7 +117,7 @@ def poisson(
 
 
 def seamless(picture: Array) -> tuple[Array, Array]:
-    """Return a picture whose edge pixels are the mean of opposite ones, (H, W, C), and a mask of all others."""
+    """Return a picture whose edge pixels are the mean of opposite ones, and a mask of all others."""
     around = picture.copy()
     for edge in (around, around.swapaxes(0, 1)):
         mean = (edge[0].astype(np.float64) + edge[-1]) / 2

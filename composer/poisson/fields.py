@@ -29,8 +29,8 @@ class Field:
     ----------
     rule : callable
         Gives the excess (...) of the source's difference, the target's, and the plane's values at p and q.
-    plane : (H, W) array
-        What the rule wants to know of pixels.
+    plane : (H, W) or (H, W, C) array
+        What the rule wants to know of pixels, or of each channel's.
     """
 
     rule: Rule
@@ -42,7 +42,7 @@ def mixed(mask: Array) -> Field:
 
     def rule(own: Array, other: Array, p: Array, q: Array) -> Array:
         xp = namespace(own)
-        return (other - own) * (xp.abs(other) > xp.abs(own))
+        return (other - own) * xp.astype(xp.abs(other) > xp.abs(own), own.dtype)  # faster than where
 
     return Field(rule, mask)
 
@@ -51,7 +51,7 @@ def flatten(edges: Array) -> Field:
     """Keep only differences at an edge's pixels, (H, W) bool (equation 14)."""
 
     def rule(own: Array, other: Array, p: Array, q: Array) -> Array:
-        return -own * ~(p | q)
+        return namespace(own).where(p | q, namespace(own).zeros_like(own), -own)
 
     return Field(rule, edges)
 
@@ -60,11 +60,13 @@ def illumination(picture: Array, mask: Array, strength: float, exponent: float) 
     """Weaken large differences and amplify small ones (equation 16); for logarithms.
 
     Differences are multiplied by (a / |gradient|)^exponent, with a = `strength` times the mean length of the
-    gradient of `picture` (H, W, C) in the mask. Lengths are of all channels together: colours keep their hue.
+    gradient of `picture` (H, W, C) in the mask, each channel by itself: highlights that have clipped one
+    channel turn to its colour if all are weakened alike.
     """
     xp = namespace(picture)
     length = _gradient_length(picture)
-    mean = xp.sum(xp.where(mask, length, xp.zeros_like(length))) / xp.sum(xp.astype(mask, xp.float32))
+    inside = xp.where(mask[:, :, None], length, xp.zeros_like(length))
+    mean = xp.sum(inside, axis=(0, 1)) / xp.sum(xp.astype(mask, xp.float32))
     factor = (strength * mean / xp.maximum(length, 0.01 * mean + 1e-12)) ** exponent
 
     def rule(own: Array, other: Array, p: Array, q: Array) -> Array:
@@ -82,11 +84,14 @@ def divergence(source: Array, target: Array, part: Array, field: Field) -> Array
     part : (H, W) bool
         Pixels that have differences with their neighbours at all.
     """
-    total = namespace(source).zeros_like(source)
+    xp = namespace(source)
+    total, whole = xp.zeros_like(source), bool(xp.all(part))
     before, after = (slice(None, -1), slice(None)), (slice(1, None), slice(None))
     for p, q in ((before, after), (before[::-1], after[::-1])):
         planes = field.plane[p], field.plane[q]
-        step = field.rule(source[q] - source[p], target[q] - target[p], *planes) * (part[p] & part[q])
+        step = field.rule(source[q] - source[p], target[q] - target[p], *planes)
+        if not whole:
+            step = xp.where(part[p] & part[q], step, xp.zeros_like(step))
         total[p] -= step
         total[q] += step
     return total
@@ -119,9 +124,9 @@ def edges_of(picture: Array, low: float, high: float) -> Array:
 
 
 def _gradient_length(picture: Array) -> Array:
-    """Return the length of the gradient by central differences, (H, W)."""
+    """Return the length of the gradient by central differences, (H, W, C)."""
     xp = namespace(picture)
     squares = xp.zeros_like(picture)
-    squares[1:-1] += (picture[2:] - picture[:-2]) ** 2
-    squares[:, 1:-1] += (picture[:, 2:] - picture[:, :-2]) ** 2
-    return xp.sqrt(xp.mean(squares, axis=2)) / 2
+    squares[1:-1, ...] += (picture[2:, ...] - picture[:-2, ...]) ** 2
+    squares[:, 1:-1, ...] += (picture[:, 2:, ...] - picture[:, :-2, ...]) ** 2
+    return xp.sqrt(squares) / 2

@@ -9,7 +9,9 @@ the centre, along both axes, the second differences cancel. So do they in the me
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import cv2
@@ -22,7 +24,7 @@ Side = tuple[int, int]  # down, right
 
 __all__ = ["HARMONIC", "Level", "build_levels"]
 
-REACH = 8  # errors fall with its cube: at most 0.06 for steps of 255 along the boundary
+REACH = 9  # errors stay below 0.06 grey levels even on white noise, below 0.02 for steps of 255
 FEWEST = 1500  # cells that are solved directly
 SPREAD = 0.09
 # weights of the three by three cells around the nearest one, rows and columns outwards: inner, nearest, outer
@@ -87,7 +89,7 @@ class Level:
         return len(self.cells)
 
 
-def build_levels(unknown: Array, known: Array) -> tuple[list[Level], Array, Any]:
+def build_levels(unknown: Array, known: Array, workers: int = 1) -> tuple[list[Level], Array, Any]:
     """Build the grids for a mask.
 
     Parameters
@@ -118,10 +120,8 @@ def build_levels(unknown: Array, known: Array) -> tuple[list[Level], Array, Any]
         if last:
             break
         some, regular, owned = _halved(some, True), _halved(regular, False), coarser
-    levels = []
-    for k, grid in enumerate(grids):
-        above = grids[k + 1] if k + 1 < len(grids) else None
-        levels.append(grid.level(k, grids[k - 1] if k else None, above))
+    with ThreadPoolExecutor(workers) as pool:
+        levels = list(pool.map(_Grid.level, grids, count(), [None, *grids], [*grids[1:], None]))
     return levels, ring, bind
 
 
@@ -253,7 +253,7 @@ class _Grid:
         y, x = np.divmod(cells, np.int32(self.shape[1]))
         used = np.transpose(np.nonzero(taps))
         columns = np.empty((len(cells), len(used)), np.int32)
-        for t, (j, i) in enumerate(used):
+        for t, (j, i) in enumerate(used.tolist()):  # whole numbers of NumPy's would widen the arrays
             down = np.clip(y // 2 + (j - 1) * (y % 2 * 2 - 1), 0, coarser.shape[0] - 1)
             along = np.clip(x // 2 + (i - 1) * (x % 2 * 2 - 1), 0, coarser.shape[1] - 1)
             columns[:, t] = coarser.number[down * np.int32(coarser.shape[1]) + along]

@@ -8,8 +8,9 @@ Cost and memory follow the boundary's length.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, repeat
 from typing import Any
 
 import cv2
@@ -25,6 +26,7 @@ Array = NDArray[Any]
 
 __all__ = ["Membrane", "Surface"]
 
+ALONE = 50_000  # cells from which on each channel is solved by itself
 MOST_CYCLES = 40
 FIRST_RATE = 0.25  # assumed until two cycles have shown how fast they converge
 
@@ -44,7 +46,7 @@ class Surface:
     residual: float
 
     def half(self) -> Array | None:
-        """Return the function on the grid of level 1, (h, w, C), for `rows`; None if level 0 is all there is."""
+        """Return the function on the grid of level 1, for `rows`; None if there is only level 0."""
         if len(self.levels) == 1:
             return None
         field = np.zeros((*self.levels[-1].shape, self.values[0].shape[1]), np.float32)
@@ -92,6 +94,8 @@ class Membrane:
     known : (H, W) bool
         Other pixels whose values are given. Where there is neither, and beyond the picture, the
         derivative is zero (Neumann).
+    workers : int
+        Threads. The result does not depend on it.
 
     Attributes
     ----------
@@ -101,8 +105,9 @@ class Membrane:
         Flat positions of the pixels that can have a right side.
     """
 
-    def __init__(self, unknown: Array, known: Array) -> None:
-        self.levels, self.ring, self._bind = build_levels(unknown, known)
+    def __init__(self, unknown: Array, known: Array, workers: int = 1) -> None:
+        self._workers = workers
+        self.levels, self.ring, self._bind = build_levels(unknown, known, workers)
         self.cells = self.levels[0].cells
         last = self.levels[-1]
         mean = sparse.vstack([last.red, last.black]).astype(np.float64)
@@ -121,7 +126,18 @@ class Membrane:
         ------
         SolverError
         """
-        given = self._bind @ values.astype(np.float32)
+        channels = values.shape[1]
+        step = channels if self.levels[0].n < ALONE else 1  # alone they can be solved beside each other
+        parts = [slice(c, c + step) for c in range(0, channels, step)]
+        rights = [None if right is None else right[:, p] for p in parts]
+        with ThreadPoolExecutor(self._workers) as pool:
+            solved = list(pool.map(self._solved, [values[:, p] for p in parts], repeat(tolerance), rights))
+        states = zip(*(state for state, _ in solved), strict=True)
+        return Surface(self.levels, [np.hstack(s) for s in states], max(residual for _, residual in solved))
+
+    def _solved(self, values: Array, tolerance: float, right: Array | None) -> tuple[list[Array], float]:
+        """Return all levels' values and the residual."""
+        given = self._bind @ np.ascontiguousarray(values, np.float32)
         right = np.zeros_like(given) if right is None else right
         state = self._nested(given, right)
         wanted = (given + right) / self.levels[0].diagonal
@@ -133,7 +149,7 @@ class Membrane:
             rate = min(change / previous, 0.95) if cycle and previous else rate
             residual = change * rate / (1 - rate)
             if residual <= tolerance:
-                return Surface(self.levels, state, residual)
+                return state, residual
         raise SolverError(f"the solver stands at a residual of {residual:.3g}, not {tolerance:.3g}", residual)
 
     def _nested(self, given: Array, right: Array) -> list[Array]:

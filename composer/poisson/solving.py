@@ -76,7 +76,7 @@ def solve(problem: Problem, tolerance: float, workers: int = 1) -> Solved:
     waves = None if problem.field is None else _waves(problem, workers)
     surface = None
     if unknown.any():
-        membrane = Membrane(unknown, known)
+        membrane = Membrane(unknown, known, workers)
         width = unknown.shape[1]
         around = _at(problem.target, membrane.ring, width) - _at(problem.base, membrane.ring, width)
         if waves is not None:
@@ -136,7 +136,7 @@ def _unbound(inside: Array, known: Array) -> tuple[Array | None, Array]:
 
 
 def _waves(problem: Problem, workers: int) -> Array:
-    """Return a function with the excess's divergence in the mask, (H + 1, W + 1, C); it is 0 left and above."""
+    """Return a function with the excess's divergence, (H + 1, W + 1, C), that is 0 left and above."""
     height, width, channels = problem.target.shape
     assert problem.field is not None
     excess, part = problem.field, problem.inside | problem.known
@@ -148,7 +148,8 @@ def _waves(problem: Problem, workers: int) -> Array:
             stop, above = min(start + STRIP, height), max(start - 1, 0)
             rows = slice(above, min(stop + 1, height))
             base, target = (p[rows, :, c].astype(np.float32) for p in (problem.base, problem.target))
-            field = replace(excess, plane=excess.plane[rows])
+            plane = excess.plane if excess.plane.ndim == 2 else excess.plane[:, :, c]
+            field = replace(excess, plane=plane[rows])
             found = divergence(base, target, part[rows], field)[start - above : stop - above]
             right[start:stop, :-1] = found * problem.inside[start:stop]
         waves[:, :, c] = particular(right)

@@ -47,11 +47,11 @@ def solved(target: Array, inside: Array, known: Array, guidance: Guidance) -> Ar
 
 
 def differences(picture: Array, factor: Callable[[Array, Array], Array] | None = None) -> Guidance:
-    """Return the field of a picture's differences, times a factor (n,) for pixels p and q."""
+    """Return the field of a picture's differences, times a factor (n, 1) or (n, C) for pixels p and q."""
     flat = picture.reshape(-1, picture.shape[2]).astype(float)
 
     def guidance(p: Array, q: Array) -> Array:
-        scale = 1.0 if factor is None else factor(p, q)[:, None]
+        scale = 1.0 if factor is None else factor(p, q)
         return (flat[p] - flat[q]) * scale
 
     return guidance

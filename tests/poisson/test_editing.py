@@ -31,9 +31,9 @@ def illuminated(picture: Array, mask: Array) -> Guidance:
     down, along = np.zeros_like(picture), np.zeros_like(picture)
     down[1:-1] = (picture[2:] - picture[:-2]) / 2
     along[:, 1:-1] = (picture[:, 2:] - picture[:, :-2]) / 2
-    length = np.sqrt((down**2 + along**2).mean(2))
-    mean = length[mask].mean()
-    factor = ((0.2 * mean) / np.maximum(length, 0.01 * mean)).ravel() ** 0.2
+    length = np.sqrt(down**2 + along**2)
+    mean = length[mask].mean(0)
+    factor = ((0.2 * mean) / np.maximum(length, 0.01 * mean)).reshape(-1, picture.shape[2]) ** 0.2
     return differences(picture, lambda p, q: (factor[p] + factor[q]) / 2)
 
 
@@ -46,7 +46,7 @@ def wanted(source: Array, target: Array, mask: Array, mode: str) -> Array:
     s, t = 255 * source.astype(float), 255 * target.astype(float)
     if mode == "flatten":
         edges = edges_of(source, OPTIONS.low, OPTIONS.high).ravel()
-        return solved(t, mask, known, differences(s, lambda p, q: edges[p] | edges[q]))
+        return solved(t, mask, known, differences(s, lambda p, q: (edges[p] | edges[q])[:, None]))
     fields = {
         "normal": differences(s),
         "mixed": stronger(s, t),
