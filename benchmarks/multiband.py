@@ -5,7 +5,7 @@
 The world is enlarged to a canvas of 20 megapixels. Eight layers (4 x 2) are cut out of it, overlapping their
 neighbours by a quarter, with edges turned a little, darkened or brightened by up to 6 % and towards their
 corners. Seams are composer's for both. Layers lie as uncompressed TIFF with alpha: each tool reads them,
-blends and writes JPEG 95, as a whole process: `composer stitch --template`, which also warps the layers (to
+blends and writes JPEG 95 4:4:4, as a whole process: `composer stitch --template`, which also warps the layers (to
 where they are) and blends the wide bands, and a short script around OpenCV's blender with 5 bands (its
 default), with 8, and with 5 after warping the layers as composer does, bicubic, by maps.
 Seconds and memory are measured as by stitch.py. PSNR is against the world, after one gain a channel.
@@ -119,7 +119,9 @@ def blend_with_cv2(folder: Path, out: Path, bands: int, warp: bool) -> None:
         mask = cv2.imread(str(folder / f"mask-{k}.png"), cv2.IMREAD_GRAYSCALE)
         blender.feed(layer.astype(np.int16), mask, corner)
     found, _ = blender.blend(None, None)
-    cv2.imwrite(str(out), np.clip(found, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+    options = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # as composer does
+    cv2.imwrite(str(out), np.clip(found, 0, 255).astype(np.uint8), options)
 
 
 def score(folder: Path, picture: Path) -> None:
