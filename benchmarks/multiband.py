@@ -5,9 +5,9 @@
 The world is enlarged to a canvas of 20 megapixels. Eight layers (4 x 2) are cut out of it, overlapping their
 neighbours by a quarter, with edges turned a little, darkened or brightened by up to 6 % and towards their
 corners. Seams are composer's for both. Layers lie as uncompressed TIFF with alpha: each tool reads them,
-blends and writes JPEG 95 4:4:4, as a whole process: `composer stitch --template`, which also warps the layers (to
-where they are) and blends the wide bands, and a short script around OpenCV's blender with 5 bands (its
-default), with 8, and with 5 after warping the layers as composer does, bicubic, by maps.
+blends and writes JPEG 95 4:4:4, as a whole process: `composer stitch --template`, which also warps the
+layers (to where they are) and blends the wide bands, and a short script around OpenCV's blender with 5 bands
+(its default), with 8, and with 5 after warping the layers as composer does, bicubic, by maps.
 Seconds and memory are measured as by stitch.py. PSNR is against the world, after one gain a channel.
 """
 
