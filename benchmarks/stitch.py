@@ -49,6 +49,7 @@ class Outcome:
     used: int = 0
     sizes: list[list[int]] = field(default_factory=list)
     status: str = "ok"
+    cpu_seconds: float = 0.0
 
 
 class Tool(NamedTuple):
@@ -147,6 +148,7 @@ def measure(tool: Tool, photos: list[Path], env: dict[str, str], sampled: bool =
             memory.join()
         peak = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
         outcome = Outcome(seconds, peak, memory.peak_mb, memory.children)
+        outcome.cpu_seconds = usage.ru_utime + usage.ru_stime
         if process.returncode == 0:
             tool.read(outcome, out, (out / "stdout").read_text())
         else:
