@@ -6,7 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from composer.api.batches import stitch_each
     from composer.api.stitching import run, stitch
+    from composer.batch import Batch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
     "Camera",
     "ComposerError",
     "Composition",
@@ -28,15 +31,18 @@ __all__ = [
     "Tile",
     "run",
     "stitch",
+    "stitch_each",
 ]
 
 _HOMES = {
+    "Batch": "batch",
     "ComposerError": "errors",
     "Panorama": "results",
     "Pipeline": "pipeline",
     "Stitched": "results",
     "run": "api.stitching",
     "stitch": "api.stitching",
+    "stitch_each": "api.batches",
 }
 
 
