@@ -50,7 +50,8 @@ def files_below(
     folder : path or None
         Where results go, in the same tree; None puts them beside the photographs.
     suffix : str
-        Put behind each name, before its extension. What ends in it is taken for an earlier result.
+        Put behind each name, before its extension. What ends in it and lies where results go is taken for
+        an earlier one.
 
     Raises
     ------
@@ -64,15 +65,16 @@ def files_below(
     if folder is None and not suffix:
         raise OptionError("results would replace the photographs; give a folder for them, or a suffix")
     found = list(_listed(list(sources), None if folder is None else Path(folder)))
-    stems = {path.parent / path.stem for _, path in found}
+    stems = {path.with_suffix("") for _, path in found}
     items = {}
     for root, path in found:
-        original = path.parent / path.stem.removesuffix(suffix)
-        if folder is None and path.stem.endswith(suffix) and original in stems:
-            continue
         inside = path.relative_to(root)
         kind = WRITTEN_AS.get(path.suffix.lower(), path.suffix)
         output = (Path(folder) if folder is not None else root) / inside.with_name(path.stem + suffix + kind)
+        original = path.with_name(path.stem.removesuffix(suffix))
+        beside = output.parent.resolve() == path.parent.resolve()
+        if suffix and beside and path.stem.endswith(suffix) and original in stems:
+            continue
         items[path, output] = Item(str(inside), path, output, (path,))
     return check_items(list(items.values()))
 
@@ -144,8 +146,10 @@ def _listed(sources: Sequence[str | Path], skip: Path | None) -> Iterator[tuple[
             found = _walked(path.resolve() if several else path, skip)
         elif glob.has_magic(str(source)) and not os.path.lexists(source):
             root = _fixed_part(path)
+            inside = _below(skip, root)
             matches = (Path(p) for p in glob.glob(str(source), recursive=True))
-            found = sorted((p for p in matches if p.is_file() and not _within(p, skip)), key=natural)
+            photos = (p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file())
+            found = sorted((p for p in photos if not (inside and _below(p, skip))), key=natural)
         else:
             root, found = path.parent, [path] if path.is_file() else []
         if not found:
@@ -159,10 +163,10 @@ def _walked(root: Path, skip: Path | None) -> list[Path]:
     def unreadable(error: OSError) -> None:
         raise PhotoError(f"{error.filename}: cannot be listed ({error.strerror}); make the folder readable")
 
-    found = []
+    found, inside = [], _below(skip, root)
     for above, folders, names in os.walk(root, onerror=unreadable):
         here = Path(above)
-        folders[:] = [f for f in folders if not f.startswith(".") and not _within(here / f, skip)]
+        folders[:] = [f for f in folders if not f.startswith(".") and not (inside and _same(here / f, skip))]
         seen = (here / n for n in names if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES)
         found += [p for p in seen if p.is_file()]
     if not found:
@@ -170,8 +174,13 @@ def _walked(root: Path, skip: Path | None) -> list[Path]:
     return sorted(found, key=natural)
 
 
-def _within(path: Path, folder: Path | None) -> bool:
-    return folder is not None and path.resolve().is_relative_to(folder.resolve())
+def _below(path: Path | None, folder: Path | None) -> bool:
+    """Tell whether a path lies in a folder, and is not that folder."""
+    return path is not None and folder is not None and folder.resolve() in path.resolve().parents
+
+
+def _same(path: Path, folder: Path | None) -> bool:
+    return folder is not None and path.resolve() == folder.resolve()
 
 
 def _fixed_part(pattern: Path) -> Path:

@@ -42,3 +42,12 @@ def _second_time(options: dict[str, Any], name: str, prefix: str) -> bool:
     except FileExistsError:
         return True
     return False
+
+
+def flip(source: str, output: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Turn a picture upside down."""
+    from composer.media.picture import read_picture, write_picture
+
+    found = read_picture(source, "photo")
+    write_picture(Path(output), found.pixels[::-1].copy(), found.alpha, found)
+    return {"rows": len(found.pixels)}
