@@ -82,7 +82,7 @@ def test_what_each_refuses(scenes: Path, tmp_path: Path) -> None:
     assert call("stitch", scenes, "-o", out, "--format", "png")[0] == 2
     with pytest.raises(OutputError, match="cannot write"):
         composer.stitch_each(scenes, out, format="gif")
-    with pytest.raises(OptionError, match="save is an option of one panorama"):
+    with pytest.raises(OptionError, match="save is no option for many"):
         composer.stitch_each(scenes, out, {"save": "plan"})
     (tmp_path / "p.toml").write_text('[[stage]]\nuse = "level"')
     with pytest.raises(PipelineError):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from composer.api.stitching import stitch
 from composer.backend.memory import allowance
 from composer.batch import Batch, folders_below, run_batch
 from composer.errors import OptionError
@@ -18,7 +20,8 @@ from composer.records import Event
 __all__ = ["stitch_each", "stitch_folder"]
 
 FILES = ("pipeline", "points", "pairs", "template", "include", "exclude")  # options that may name them
-SINGLE = ("load", "save", "cube", "patches", "layers", "report", "output", "workers", "max_memory")
+ONE_ONLY = {"photos", "output", "load", "save", "cube", "patches", "layers"}
+OWN = {"pipeline", "report", "workers", "max_memory", "observe", "cancelled"}  # of the batch as a whole
 
 
 def stitch_each(
@@ -74,9 +77,9 @@ def stitch_each(
     PhotoError, OutputError, OptionError, PipelineError, DeviceError, BatchError, Cancelled
     """
     plain = {k: v for k, v in (options or {}).items() if v is not None}
-    for name in SINGLE:
-        if name in plain:
-            raise OptionError(f"{name} is an option of one panorama; it does not go with many folders")
+    for name in plain:
+        if name not in signature(stitch).parameters.keys() - ONE_ONLY - OWN:
+            raise OptionError(f"{name} is no option for many folders; it is one of one panorama, or unknown")
     if pipeline is not None:
         Pipeline.from_toml(pipeline).with_options(plain.get("settings", {}))
         plain["pipeline"] = pipeline
@@ -111,8 +114,6 @@ def stitch_folder(source: str, output: str, options: dict[str, Any]) -> dict[str
     ComposerError
         As `stitch` does.
     """
-    from composer.api.stitching import stitch
-
     given = {**options["options"], **options["paths"]}
     pipeline = given.pop("pipeline", None)
     if pipeline is not None:

@@ -14,9 +14,9 @@ PATIENCE_S = 15.0  # for the scheduler to answer
 
 
 class Cluster:
-    """Workers of a Dask scheduler, "tcp://host:port" or a `distributed.Client`.
+    """Workers of the Dask scheduler at an address such as "tcp://host:port".
 
-    The scheduler repeats a task whose worker has died; after some deaths it gives up on it.
+    The scheduler itself repeats a task whose worker has died; after some deaths it gives up on it.
 
     Raises
     ------
@@ -25,6 +25,8 @@ class Cluster:
     BatchError
         The scheduler does not answer.
     """
+
+    chances = 1
 
     def __init__(self, address: str) -> None:
         try:
@@ -79,5 +81,8 @@ def _answer(future: Any, number: int) -> Answer:
     if future.status == "finished":
         answer: Answer = future.result()
         return answer
-    error = future.exception() if future.status == "error" else future.status
-    return Answer(number, "died", reason=" ".join(str(error).split()))
+    error = future.exception() if future.status == "error" else None
+    known = {"KilledWorker": "the scheduler gave up after several", "NoneType": future.status}
+    return Answer(
+        number, "died", reason=known.get(type(error).__name__) or f"{type(error).__name__}: {error}"
+    )

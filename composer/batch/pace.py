@@ -30,6 +30,8 @@ class Pace:
         self._started = clock()
         self._made_at = deque([self._started], WINDOW)
         self._over = self._aside = 0
+        if observe is not None:
+            observe(Event(stage, 0.0, message=f"0 of {count}"))
 
     def __call__(self, kept: bool, aside: bool) -> None:
         """Count an item that was kept, made or set aside."""

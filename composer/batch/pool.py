@@ -20,11 +20,15 @@ __all__ = ["Pool", "Processes"]
 ONE_THREAD = dict.fromkeys(
     ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
-STARTS = 3  # attempts at starting a worker
+STARTS = 10  # attempts at starting a worker, of which any may be killed for want of memory
 
 
 class Pool(Protocol):
     """Something that does tasks: processes here, or a cluster."""
+
+    @property
+    def chances(self) -> int:
+        """How often a task is to be submitted before it is given up, when workers die on it."""
 
     @property
     def slots(self) -> int:
@@ -46,6 +50,8 @@ class Processes:
     They are started as commands, not forked: a child of a process with threads may hang, and one made by
     multiprocessing would import the user's script once more.
     """
+
+    chances = 2
 
     def __init__(self, workers: int) -> None:
         self.slots = 2 * workers

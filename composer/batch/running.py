@@ -29,7 +29,6 @@ __all__ = ["run_batch"]
 
 SCRATCH = ".composer-batch-"  # and ".part": folders of results that are not complete
 POLL_S = 0.1
-DEATHS = 2  # of workers, on one item
 
 
 def run_batch(
@@ -141,7 +140,7 @@ class _Run:
                 task = running.pop(answer.number)
                 if answer.state == "died":
                     deaths[task.number] = deaths.get(task.number, 0) + 1
-                    if deaths[task.number] < DEATHS:
+                    if deaths[task.number] < pool.chances:
                         waiting.append(task)
                         continue
                 self._conclude(task, answer)
