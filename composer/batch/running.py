@@ -94,15 +94,21 @@ def run_batch(
         check_report(Path(report))
     started = time.monotonic()
     key = settings_key(job, settings, __version__)
-    with locked(folder), journal(folder, key) as book, _scratch(folder, book, items) as scratch:
-        known = [book.recorded(_name(item, folder)) for item in items]
+    place = folder.resolve()
+    names = [os.path.relpath(item.output.resolve(), place) for item in items]  # what the journal calls them
+    with (
+        locked(folder),
+        journal(folder, key) as book,
+        _scratch(place, book, dict(zip(names, items, strict=True))) as scratch,
+    ):
+        known = [book.recorded(name) for name in names]
         options = {**settings, **(means or {})}
         tasks = [
             Task(k, item.source, item.output, scratch / str(k), item.files, job, options, known[k])
             for k, item in enumerate(items)
         ]
         with closing(_pool(scheduler, workers, len(items))) as pool:
-            run = _Run(items, folder, book, Pace(stage, len(items), observe))
+            run = _Run(items, names, book, Pace(stage, len(items), observe))
             run.through(pool, tasks, cancelled or (lambda: False))
         outcomes = tuple(run.outcomes[k] for k in range(len(items)))
         batch = Batch(outcomes, folder, time.monotonic() - started)
@@ -115,10 +121,10 @@ def run_batch(
 class _Run:
     """The tasks of one run on their way through a pool, and what became of them."""
 
-    def __init__(self, items: Sequence[Item], folder: Path, book: Journal, pace: Pace) -> None:
+    def __init__(self, items: Sequence[Item], names: Sequence[str], book: Journal, pace: Pace) -> None:
         self.outcomes: dict[int, Outcome] = {}
         self._items = items
-        self._folder = folder
+        self._names = names
         self._book = book
         self._pace = pace
         self._claimed = {p.resolve() for item in items for p in (item.output, *item.files)}
@@ -133,7 +139,7 @@ class _Run:
             while waiting and len(running) < pool.slots:
                 task = waiting.popleft()
                 if task.recorded is None:
-                    self._book.begin(self._name(task.number), task.source)
+                    self._book.begin(self._names[task.number], task.source)
                 running[task.number] = task
                 pool.submit(task)
             for answer in pool.wait(POLL_S):
@@ -146,7 +152,7 @@ class _Run:
                 self._conclude(task, answer)
 
     def _conclude(self, task: Task, answer: Answer) -> None:
-        item, name = self._items[task.number], self._name(task.number)
+        item, name = self._items[task.number], self._names[task.number]
         reason = {"failed": answer.reason, "died": f"a worker died on it ({answer.reason})"}.get(
             answer.state, ""
         )
@@ -171,17 +177,9 @@ class _Run:
         """Return why a result must not be moved: the further files of one item may be another's."""
         for made in found.files:
             place = (task.output.parent / made.name).resolve()
-            if place in self._claimed and place != task.output.resolve():
+            if made.name != task.output.name and place in self._claimed:
                 return f"it would replace {place}; rename {task.source.name}"
         return ""
-
-    def _name(self, number: int) -> str:
-        return _name(self._items[number], self._folder)
-
-
-def _name(item: Item, folder: Path) -> str:
-    """Return what the journal calls a result: its path from the folder."""
-    return os.path.relpath(item.output.resolve(), folder.resolve())
 
 
 def _pool(scheduler: str | None, workers: int | None, count: int) -> Any:
@@ -206,17 +204,17 @@ def _moved(found: Recorded, folder: Path) -> str:
 
 
 @contextmanager
-def _scratch(folder: Path, book: Journal, items: Sequence[Item]) -> Iterator[Path]:
+def _scratch(folder: Path, book: Journal, items: Mapping[str, Item]) -> Iterator[Path]:
     """Make a scratch folder for a run, after what dead ones left has been put in place or removed."""
-    for item in items:
-        known = book.recorded(_name(item, folder))
+    for name, item in items.items():
+        known = book.recorded(name)
         if known is not None and known.scratch and Path(known.scratch).is_dir():
             there = tuple(f for f in known.files if (Path(known.scratch) / f.name).exists())
             _moved(replace(known, files=there), item.output.parent)
     for left in folder.glob(f"{SCRATCH}*.part"):
         shutil.rmtree(left, ignore_errors=True)
     try:
-        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, suffix=".part", dir=folder.resolve()))
+        scratch = Path(tempfile.mkdtemp(prefix=SCRATCH, suffix=".part", dir=folder))
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     try:

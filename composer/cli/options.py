@@ -56,7 +56,8 @@ MaxMemory = Annotated[
     typer.Option(metavar="MB", help="Memory for photos and canvas [half of what is free, up to 4096]."),
 ]
 Each = Annotated[
-    bool, typer.Option("--each", help="Stitch every sub-folder by itself, into the folder OUTPUT.")
+    bool,
+    typer.Option("--each", help="Stitch every sub-folder by itself, a process each, into the folder OUTPUT."),
 ]
 Format = Annotated[
     str | None, typer.Option(metavar="SUFFIX", help="With --each: jpg, png, tif, webp or dzi. [jpg]")

@@ -200,6 +200,29 @@ def test_a_run_killed_between_noting_and_moving(folder: Path, moved: bool) -> No
     assert not left_over(folder)
 
 
+def test_a_run_killed_while_it_moves_the_files_of_one_result(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "in", "extra")
+    script = """
+import os
+whole, calls = os.replace, []
+def replace(a, b):
+    calls.append(a)
+    if len(calls) == 2:
+        os.kill(os.getpid(), 9)
+    whole(a, b)
+os.replace = replace
+"""
+    words = [sys.executable, "-c", script + RUN, str(folder), str(tmp_path / "out"), "{}"]
+    assert subprocess.run(words, check=False).returncode == -9
+    assert [p.name for p in left_over(folder)]
+    assert rows(folder, "state") == {"extra.jpg": "written"}
+    batch = run(folder)
+    assert batch.outcomes[0].kept
+    assert len(batch.outcomes[0].files) == 3
+    assert rows(folder, "made") == {"extra.jpg": 1}
+    assert not left_over(folder)
+
+
 def test_workers_end_with_the_run(tmp_path: Path) -> None:
     folder = filled(tmp_path / "in", "a", "b")
     process = start(folder, {"seconds": 60})
