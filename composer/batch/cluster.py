@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+from dataclasses import replace
 from typing import Any
 
 from composer.batch.tasks import Answer, Task, perform
@@ -49,7 +50,13 @@ class Cluster:
 
     def submit(self, task: Task) -> None:
         """Take a task."""
-        future = self._client.submit(_alone, task, pure=False)
+        whole = replace(  # its workers are at home in other folders
+            task,
+            source=task.source.absolute(),
+            output=task.output.absolute(),
+            files=tuple(f.absolute() for f in task.files),
+        )
+        future = self._client.submit(_alone, whole, pure=False)
         self._futures[task.number] = future
         future.add_done_callback(lambda done: self._answers.put(_answer(done, task.number)))
 

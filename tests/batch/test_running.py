@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from composer.batch import Batch, files_below, run_batch
+from composer.batch import Batch, common_folder, files_below, run_batch
 from composer.batch.journal import NAME
 from composer.batch.pool import Processes
 from composer.errors import BatchError, Cancelled, OptionError, OutputError
@@ -124,6 +124,15 @@ def test_further_files_of_a_result_come_along(folder: Path, tmp_path: Path) -> N
     assert batch.outcomes[0].files == (out / "extra.jpg", out / "a.jpg", out / "tiles" / "0")
     (out / "tiles" / "0").write_bytes(b"TILE")
     assert not run(only).outcomes[0].kept
+
+
+def test_results_beside_their_photographs(folder: Path) -> None:
+    for kept in (False, True):
+        items = files_below([folder], suffix="-new")
+        batch = run_batch(items, COPY, {}, common_folder(items), workers=1)
+        assert [o.kept for o in batch.done] == [kept] * 4
+    assert (folder / "sub" / "c-new.jpg").read_bytes() == (folder / "sub" / "c.jpg").read_bytes()[::-1]
+    assert (folder / "summary.csv").exists()
 
 
 def test_summaries(folder: Path) -> None:
