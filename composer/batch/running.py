@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from composer.batch.outcomes import Batch, Outcome
 from composer.batch.pace import Pace
 from composer.batch.pool import Pool, Processes
 from composer.batch.summary import check_report, write_batch_report, write_summaries
-from composer.batch.tasks import Answer, Recorded, Task, find_job
+from composer.batch.tasks import Answer, Made, Recorded, Task, find_job
 from composer.errors import Cancelled, OptionError, OutputError
 from composer.records import Event
 
@@ -157,11 +156,12 @@ class _Run:
             answer.state, ""
         )
         if answer.state == "made":
-            found = Recorded(answer.content, answer.files, answer.told, answer.seconds, str(task.scratch))
+            scratch = f"{task.scratch.parent.name}/{task.scratch.name}"
+            found = Recorded(answer.content, answer.files, answer.told, answer.seconds, scratch)
             reason = self._unsafe(task, found)
             if not reason:
                 self._book.write(name, found)
-                reason = _moved(found, task.output.parent)
+                reason = _moved(found.files, task.scratch, task.output.parent)
         if reason:
             self._book.finish(name, "set aside", reason)
             shutil.rmtree(task.scratch, ignore_errors=True)
@@ -190,16 +190,16 @@ def _pool(scheduler: str | None, workers: int | None, count: int) -> Any:
     return Processes(max(1, min(workers or len(os.sched_getaffinity(0)), count)))
 
 
-def _moved(found: Recorded, folder: Path) -> str:
+def _moved(files: tuple[Made, ...], scratch: Path, folder: Path) -> str:
     """Move the files of a result into place; return why that fails, or nothing."""
     try:
-        for made in found.files:
+        for made in files:
             place = folder / made.name
             place.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(Path(found.scratch or "") / made.name, place)
+            os.replace(scratch / made.name, place)
     except OSError as error:
         return f"{error.filename2 or error.filename}: cannot be written ({error.strerror})"
-    shutil.rmtree(found.scratch or "", ignore_errors=True)
+    shutil.rmtree(scratch, ignore_errors=True)
     return ""
 
 
@@ -208,9 +208,9 @@ def _scratch(folder: Path, book: Journal, items: Mapping[str, Item]) -> Iterator
     """Make a scratch folder for a run, after what dead ones left has been put in place or removed."""
     for name, item in items.items():
         known = book.recorded(name)
-        if known is not None and known.scratch and Path(known.scratch).is_dir():
-            there = tuple(f for f in known.files if (Path(known.scratch) / f.name).exists())
-            _moved(replace(known, files=there), item.output.parent)
+        if known is not None and known.scratch:
+            left = folder / known.scratch
+            _moved(tuple(f for f in known.files if (left / f.name).exists()), left, item.output.parent)
     for left in folder.glob(f"{SCRATCH}*.part"):
         shutil.rmtree(left, ignore_errors=True)
     try:

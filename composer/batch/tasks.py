@@ -30,7 +30,7 @@ class Made:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A result as the journal knows it; `scratch` is the folder it was written in, until it is moved."""
+    """A result as the journal knows it; `scratch` is where below the folder it was written, until moved."""
 
     content: str
     files: tuple[Made, ...]

@@ -200,7 +200,8 @@ def test_a_run_killed_between_noting_and_moving(folder: Path, moved: bool) -> No
         (out / "a.jpg").rename(scratch / "a.jpg")
     with sqlite3.connect(out / NAME) as connection:
         connection.execute(
-            "UPDATE items SET state = 'written', scratch = ? WHERE name = 'a.jpg'", (str(scratch),)
+            "UPDATE items SET state = 'written', scratch = ? WHERE name = 'a.jpg'",
+            (str(scratch.relative_to(out)),),
         )
     connection.close()
     assert all(o.kept for o in run(folder).outcomes)
