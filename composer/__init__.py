@@ -6,9 +6,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from composer.api.batches import stitch_each
     from composer.api.cloning import clone
     from composer.api.harmonizing import harmonize
     from composer.api.stitching import run, stitch
+    from composer.batch import Batch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Batch",
     "Camera",
     "Cloned",
     "ComposerError",
@@ -34,10 +37,12 @@ __all__ = [
     "harmonize",
     "run",
     "stitch",
+    "stitch_each",
 ]
 
 _HOMES = {
     "Cloned": "results",
+    "Batch": "batch",
     "ComposerError": "errors",
     "Harmonized": "results",
     "Panorama": "results",
@@ -47,6 +52,7 @@ _HOMES = {
     "clone": "api.cloning",
     "run": "api.stitching",
     "stitch": "api.stitching",
+    "stitch_each": "api.batches",
 }
 
 

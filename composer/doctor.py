@@ -20,7 +20,7 @@ OPENCV = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-EXTRAS = {"torch": "learn", "safetensors": "learn", "numba": "fast"}
+EXTRAS = {"torch": "learn", "safetensors": "learn", "numba": "fast", "distributed": "dist"}
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 __all__ = [
+    "BatchError",
     "Cancelled",
     "ComposerError",
     "DeviceError",
@@ -38,6 +39,10 @@ class OptionError(ComposerError, ValueError):
 
 class PipelineError(ComposerError):
     """A pipeline's stages are unknown, misspelt, or do not fit each other."""
+
+
+class BatchError(ComposerError):
+    """A batch cannot run: its folder is in use, or its workers do not start."""
 
 
 class DeviceError(ComposerError):

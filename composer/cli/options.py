@@ -12,11 +12,14 @@ __all__ = [
     "Debug",
     "Device",
     "DeviceOption",
+    "Each",
+    "Format",
     "MaxMemory",
     "Output",
     "PhotoArguments",
     "Quiet",
     "ReportPage",
+    "Scheduler",
     "Set",
     "Summary",
     "Workers",
@@ -51,6 +54,16 @@ Workers = Annotated[int | None, typer.Option(help="Threads; all cores by default
 MaxMemory = Annotated[
     int | None,
     typer.Option(metavar="MB", help="Memory for photos and canvas [half of what is free, up to 4096]."),
+]
+Each = Annotated[
+    bool,
+    typer.Option("--each", help="Stitch every sub-folder by itself, a process each, into the folder OUTPUT."),
+]
+Format = Annotated[
+    str | None, typer.Option(metavar="SUFFIX", help="With --each: jpg, png, tif, webp or dzi. [jpg]")
+]
+Scheduler = Annotated[
+    str | None, typer.Option(metavar="tcp://HOST:PORT", help="With --each: work on a Dask cluster.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ __all__ = ["check_summary", "guarded", "usage", "write_json"]
 
 T = TypeVar("T")
 GRACE_S = 0.4  # for a job to stop by itself
+LINE_S = 5.0  # between lines about a long stage
 
 
 def usage(message: str) -> NoReturn:
@@ -107,7 +109,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
         yield lambda event: None
         return
     if not sys.stderr.isatty():
-        yield _say_finished
+        yield _Lines()
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
@@ -121,6 +123,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
         """Says how long the job will still take, beside the stage that runs."""
 
         def render(self, task: Task) -> Text:
+            if task.fields["message"]:
+                return Text(task.fields["message"])
             left = None if task.finished else outlook.seconds_left()
             return Text("" if left is None else f"about {_spoken(left)} left")
 
@@ -133,8 +137,8 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
             if event.seconds is not None and event.stage not in tasks:
                 return
             if event.stage not in tasks:
-                tasks[event.stage] = bars.add_task(event.stage, total=1.0)
-            bars.update(tasks[event.stage], completed=event.fraction)
+                tasks[event.stage] = bars.add_task(event.stage, total=1.0, message="")
+            bars.update(tasks[event.stage], completed=event.fraction, message=event.message)
 
         yield observe
 
@@ -146,9 +150,21 @@ def _spoken(seconds: float) -> str:
     return f"{round(seconds / 5) * 5} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 
-def _say_finished(event: Event) -> None:
-    if event.seconds is not None:
-        typer.echo(f"{event.stage:<14} {event.seconds:6.2f} s", err=True)
+class _Lines:
+    """Says where there is no terminal which stages are over, and every few seconds how a long one goes."""
+
+    def __init__(self) -> None:
+        self._said = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        """Print a line if it is time for one."""
+        now = time.monotonic()
+        if event.seconds is not None:
+            message = f"  {event.message}" if event.message else ""
+            typer.echo(f"{event.stage:<14} {event.seconds:6.2f} s{message}", err=True)
+        elif event.message and now - self._said >= LINE_S:
+            self._said = now
+            typer.echo(f"{event.stage:<14} {event.message}", err=True)
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -9,15 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from composer.cli.batches import check_each, stitch_folders
 from composer.cli.options import (
     Debug,
     Device,
     DeviceOption,
+    Each,
+    Format,
     MaxMemory,
     Output,
     PhotoArguments,
     Quiet,
     ReportPage,
+    Scheduler,
     Set,
     Summary,
     Workers,
@@ -134,6 +138,9 @@ def stitch(
     layers: Annotated[
         Path | None, typer.Option(metavar="FILE.tif", help="Write warped photos and seam masks as pages.")
     ] = None,
+    each: Each = False,
+    format: Format = None,
+    scheduler: Scheduler = None,
     settings: Set = None,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
@@ -145,18 +152,29 @@ def stitch(
     if bool(photos) == bool(load):
         usage("give photographs to stitch, or --load FILE to render saved compositions")
 
+    def options() -> dict[str, Any]:
+        return {
+            "projection": projection.value, "crop": crop.value, "width": width, "preview": preview,
+            "yaw": yaw, "pitch": pitch, "roll": roll, "fov": _fov(fov), "points": points,
+            "lens": lens.value, "lens_fov": lens_fov, "anchor": anchor, "include": include,
+            "exclude": exclude, "ghosts": ghosts.value, "brackets": brackets.value, "pairs": pairs, "blend": blend.value,
+            "template": template, "settings": as_settings(settings or []), "device": device.value,
+        }  # fmt: skip
+
+    how: dict[str, Any] = {"report": report, "workers": workers, "max_memory": as_bytes(max_memory)}
+    if check_each(each, format, scheduler, (load, save, cube, patch, layers, summary)):
+        stitch_folders(
+            photos, output, options, {"format": format, "scheduler": scheduler, **how}, debug, quiet
+        )
+        return
+
     def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Stitched:
         from composer.api.stitching import stitch
 
         check_summary(summary)
         return stitch(
-            photos or [], output, projection=projection.value, crop=crop.value, width=width,
-            preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), points=points,
-            lens=lens.value, lens_fov=lens_fov, anchor=anchor, include=include, exclude=exclude,
-            ghosts=ghosts.value, brackets=brackets.value, pairs=pairs, blend=blend.value, load=load,
-            template=template, save=save, cube=cube, patches=_patches(patch or []), layers=layers,
-            report=report, settings=as_settings(settings or []), device=device.value, workers=workers,
-            max_memory=as_bytes(max_memory), observe=observe, cancelled=cancelled,
+            photos or [], output, load=load, save=save, cube=cube, patches=_patches(patch or []),
+            layers=layers, observe=observe, cancelled=cancelled, **options(), **how,
         )  # fmt: skip
 
     _report(guarded(work, debug, quiet, lambda error: _nothing(error, summary)), summary, save, quiet, report)
@@ -168,6 +186,9 @@ def run(
     photos: PhotoArguments = None,
     summary: Summary = None,
     report: ReportPage = None,
+    each: Each = False,
+    format: Format = None,
+    scheduler: Scheduler = None,
     settings: Set = None,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
@@ -177,16 +198,22 @@ def run(
 ) -> None:
     """Run a pipeline from a TOML file on photographs."""
 
+    def options() -> dict[str, Any]:
+        return {"settings": as_settings(settings or []), "device": device.value}
+
+    how: dict[str, Any] = {"report": report, "workers": workers, "max_memory": as_bytes(max_memory)}
+    if check_each(each, format, scheduler, (summary,)):
+        chosen = {"pipeline": pipeline, "format": format, "scheduler": scheduler, **how}
+        stitch_folders(photos, output, options, chosen, debug, quiet)
+        return
+
     def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Stitched:
         from composer.api.stitching import run
         from composer.pipeline import Pipeline
 
         check_summary(summary)
-        return run(
-            Pipeline.from_toml(pipeline), photos or [], output, report=report,
-            settings=as_settings(settings or []), device=device.value, workers=workers,
-            max_memory=as_bytes(max_memory), observe=observe, cancelled=cancelled,
-        )  # fmt: skip
+        chain = Pipeline.from_toml(pipeline)
+        return run(chain, photos or [], output, observe=observe, cancelled=cancelled, **options(), **how)
 
     _report(guarded(work, debug, quiet, lambda error: _nothing(error, summary)), summary, None, quiet, report)
 

@@ -31,6 +31,7 @@ __all__ = [
     "check_folder",
     "check_layers",
     "check_output",
+    "check_suffix",
     "discard_unfinished",
     "replacing",
     "tiles_folder",
@@ -61,12 +62,7 @@ def check_output(path: Path, width: int = 1, height: int = 1) -> str:
     OutputError
         Unknown suffix, missing or unwritable folder, or a picture too large for the format.
     """
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise OutputError(
-            f"{path}: cannot write {path.suffix or 'a file without suffix'}; "
-            "use .jpg, .png, .tif, .webp or .dzi"
-        )
+    kind = FORMATS[check_suffix(path.suffix.lower(), path)]
     check_folder(path)
     if kind == "Deep Zoom" and tiles_folder(path).exists() and not path.exists():
         raise OutputError(f"{tiles_folder(path)}: exists, and {path} does not; choose another name")
@@ -76,6 +72,20 @@ def check_output(path: Path, width: int = 1, height: int = 1) -> str:
             "write .tif or .dzi, or make it smaller with --width"
         )
     return kind
+
+
+def check_suffix(suffix: str, path: Path | str = "format") -> str:
+    """Return a file name's suffix, in lower case, if pictures can be written as that.
+
+    Raises
+    ------
+    OutputError
+    """
+    if suffix not in FORMATS:
+        raise OutputError(
+            f"{path}: cannot write {suffix or 'a file without suffix'}; use .jpg, .png, .tif, .webp or .dzi"
+        )
+    return suffix
 
 
 def check_layers(path: Path, output: Path | None = None) -> None:

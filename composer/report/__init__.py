@@ -1,6 +1,16 @@
-"""One self-contained HTML page about a job: its panoramas, matches, seams, photos, time and memory."""
+"""Self-contained HTML pages: about a stitching job, and of pictures before and after."""
 
 from composer.report.page import Job, Shown, write_report
+from composer.report.pairs import Pair, write_pairs
 from composer.report.pictures import reduced_size, reducing, thumbnail
 
-__all__ = ["Job", "Shown", "reduced_size", "reducing", "thumbnail", "write_report"]
+__all__ = [
+    "Job",
+    "Pair",
+    "Shown",
+    "reduced_size",
+    "reducing",
+    "thumbnail",
+    "write_pairs",
+    "write_report",
+]
