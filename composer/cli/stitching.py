@@ -157,8 +157,9 @@ def stitch(
             "projection": projection.value, "crop": crop.value, "width": width, "preview": preview,
             "yaw": yaw, "pitch": pitch, "roll": roll, "fov": _fov(fov), "points": points,
             "lens": lens.value, "lens_fov": lens_fov, "anchor": anchor, "include": include,
-            "exclude": exclude, "ghosts": ghosts.value, "brackets": brackets.value, "pairs": pairs, "blend": blend.value,
-            "template": template, "settings": as_settings(settings or []), "device": device.value,
+            "exclude": exclude, "ghosts": ghosts.value, "brackets": brackets.value, "pairs": pairs,
+            "blend": blend.value, "template": template, "settings": as_settings(settings or []),
+            "device": device.value,
         }  # fmt: skip
 
     how: dict[str, Any] = {"report": report, "workers": workers, "max_memory": as_bytes(max_memory)}
