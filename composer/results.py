@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from composer.media.decode import decode
@@ -15,7 +16,7 @@ from composer.records import Composition, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Panorama", "Stitched"]
+__all__ = ["Fused", "Panorama", "Stitched"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,68 @@ class Stitched:
                 for p in self.panoramas
             ],
             "unused": [{"photo": u.photo, "reason": u.reason} for u in self.unused],
+            "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
+            "peak_mb": round(self.peak_mb, 1),
+        }
+
+
+@dataclass(frozen=True)
+class Fused:
+    """What `fuse` returns: the picture, or the file it was written to, and what it was made of.
+
+    Attributes
+    ----------
+    method : str
+    photos : tuple of str
+        Names of the photos in it.
+    reference : str
+        The photo that gave frame, type and metadata.
+    moved_px : tuple of float
+        How far alignment moved each photo, at the corner moved most.
+    unused : tuple of Unused
+        Photos that were set aside, and why.
+    output : Path or None
+    pixels : (H, W, C) array or None
+    alpha : (H, W) array or None
+    notes : tuple of str
+        What could not be aligned, or not be kept by the output's format.
+    """
+
+    method: str
+    photos: tuple[str, ...]
+    reference: str
+    moved_px: tuple[float, ...]
+    unused: tuple[Unused, ...] = ()
+    output: Path | None = None
+    pixels: Array | None = field(default=None, repr=False, compare=False)
+    alpha: Array | None = field(default=None, repr=False, compare=False)
+    notes: tuple[str, ...] = ()
+    stages: tuple[tuple[str, float], ...] = ()
+    peak_mb: float = 0.0
+
+    @property
+    def image(self) -> Array:
+        """The picture (H, W, C); read back from the file if it was written."""
+        if self.pixels is not None:
+            return self.pixels
+        assert self.output is not None
+        photo = read_photo(self.output, max_memory=sys.maxsize)
+        return decode(photo)[:, :, : photo.channels]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.image, dtype, copy=copy)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        return {
+            "output": str(self.output) if self.output else None,
+            "method": self.method,
+            "reference": self.reference,
+            "photos": [
+                {"photo": p, "moved_px": round(m, 2)} for p, m in zip(self.photos, self.moved_px, strict=True)
+            ],
+            "unused": [{"photo": u.photo, "reason": u.reason} for u in self.unused],
+            "notes": list(self.notes),
             "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
             "peak_mb": round(self.peak_mb, 1),
         }

@@ -1,0 +1,1 @@
+"""Several photographs of one view made into one: alignment, weights, pyramids, statistics."""
