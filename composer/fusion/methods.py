@@ -83,13 +83,12 @@ def average(stack: Stack, settings: Settings, context: Context) -> Array:
     return result
 
 
-def extreme(choose: Callable[..., Array], worst: float) -> Method:
-    """Return the method that keeps each place's brightest or darkest value."""
+def extreme(choose: np.ufunc) -> Method:
+    """Return the method that keeps each place's largest or smallest value."""
 
     def method(stack: Stack, settings: Settings, context: Context) -> Array:
-        result = np.full(stack.shape, worst, np.float32).astype(stack.frame.dtype)
-        if stack.frame.dtype != "float32":
-            result[...] = 0 if worst < 0 else TOP[stack.frame.dtype]
+        limits = (-np.inf, np.inf) if stack.frame.dtype == "float32" else (0, TOP[stack.frame.dtype])
+        result = np.full(stack.shape, limits[choose is np.minimum], stack.frame.dtype)
         seen = np.zeros(stack.shape[:2], bool)
 
         def take(rect: Rect, pixels: Array, valid: Array | None) -> None:
@@ -137,8 +136,8 @@ METHODS: dict[str, Method] = {
     "average": average,
     "median": middle_value,
     "sigma-clip": clipped_mean,
-    "max": extreme(np.maximum, -np.inf),
-    "min": extreme(np.minimum, np.inf),
+    "max": extreme(np.maximum),
+    "min": extreme(np.minimum),
 }
 
 

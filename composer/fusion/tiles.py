@@ -57,7 +57,11 @@ def blend_tiles(stack: Stack, rule: Rule, context: Context, shown: Shown | None 
     def work(rect: Rect) -> None:
         around = _around(rect, halo, stack.shape)
         parts = [_planes(stack, k, around, context, shown) for k in range(len(stack.photos))]
-        found = rule.split([p[0] for p in parts], [p[1] for p in parts], LEVELS)
+        images = [p[0] for p in parts]
+        for k, photo in enumerate(stack.photos):
+            if photo.alpha or photo.dtype == "float32":
+                images[k] = _filled(k, parts)
+        found = rule.split(images, [p[1] for p in parts], LEVELS)
         cells, cells_around = _reduced(rect), _reduced(around)
         for plane, band in zip(fine, found.bands, strict=True):
             plane[_at(rect)] = band[_within(rect, around)]
@@ -96,6 +100,18 @@ def _planes(
         seen = valid.astype(np.float32)
         share = seen if share is None else seen * share
     return [as_float(np.ascontiguousarray(pixels[:, :, c])) for c in range(pixels.shape[2])], share
+
+
+def _filled(k: int, parts: list[tuple[Planes, Array | None]]) -> Planes:
+    """Return a photo with its holes filled from the others: pyramids would see their edges."""
+    planes, holes = parts[k]
+    for other, shown in parts:
+        if holes is None or holes.all():
+            break
+        known = np.ones_like(holes) if shown is None else shown
+        planes = [np.where((holes == 0) & (known > 0), b, a) for a, b in zip(planes, other, strict=True)]
+        holes = np.maximum(holes, known)
+    return planes
 
 
 def _around(rect: Rect, halo: int, shape: tuple[int, ...]) -> Rect:
