@@ -5,13 +5,14 @@
         [--focus FOLDER...]     folders of focus stacks; photos whose names hold "expected" are left out
 
 The timed set is three exposures of 12 megapixels of a made-up scene: photographs from scikit-image at their
-own resolution under a light that varies by several stops, with noise, as JPEG. Peers are OpenCV's MergeMertens
-and enfuse; all read and write JPEG. `composer` is the call with its defaults, which looks whether photos must be
-aligned, as no peer does; `composer, as they lie` is told that they need not.
+own resolution under a light that varies by several stops, with noise, as JPEG. Peers are MergeMertens of
+OpenCV and enfuse; all read and write JPEG. `composer` is the call with its defaults, which looks whether
+photos must be aligned, as no peer does; `composer, as they lie` is told that they need not.
 
-MEF-SSIM (Ma, Zeng, Wang, IEEE TIP 2015) is computed here, the same for all: greys, three scales. A stack is
-measured in blocks of 16 x 16 pixels by mean squared gradient: the fused picture's over that of the sharpest
-photo there, as composer aligned them. Percentiles say how much is as sharp as the best.
+MEF-SSIM (Ma, Zeng, Wang, IEEE TIP 2015) is computed here, the same for all: greys, three scales. A focus
+stack is measured in blocks of 16 x 16 pixels by mean squared Laplacian: the fused picture's over that of the
+sharpest photo there, as composer aligned them. (Gradients would credit a photo with the blur that an edge out
+of focus spreads over a flat block.) Percentiles say how much is as sharp as the best.
 """
 
 from __future__ import annotations
@@ -190,12 +191,11 @@ def sharpness(photos: list[str]) -> dict[str, float]:
 
 
 def _energy(image: Any) -> Any:
-    """Return the mean squared gradient of grey in blocks of 16 x 16 pixels."""
+    """Return the mean squared Laplacian of grey in blocks of 16 x 16 pixels."""
     import cv2
 
     plane = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype("float32")
-    dx, dy = (cv2.Sobel(plane, -1, *way, scale=1 / 8) for way in ((1, 0), (0, 1)))
-    steep = dx * dx + dy * dy
+    steep = cv2.Laplacian(plane, -1) ** 2
     high, wide = (n // 16 for n in steep.shape)
     return steep[: high * 16, : wide * 16].reshape(high, 16, wide, 16).mean((1, 3))
 

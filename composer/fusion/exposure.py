@@ -19,7 +19,7 @@ from composer.fusion.bands import Planes, Rule, Split, mean_of, normalised, rais
 __all__ = ["Exponents", "exposure_rule", "join", "split", "weigh"]
 
 SPREAD = 0.2  # of well-exposed values about one half (Mertens et al.)
-TINY = 1e-6  # of every weight, so that they never vanish all at once
+TINY = 1e-8  # of every weight: what no photo shows well is averaged
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ def split(images: Sequence[Planes], shown: Sequence[Any | None], levels: int, ex
     """Blend the `levels` finest bands of a tile; see `bands.Rule`."""
     smaller = [[pyr_down(plane) for plane in image] for image in images]
     weights = []
-    for image, half, seen in zip(images, smaller, shown, strict=True):
-        weight = weigh(image, half, exponents)
+    for half, seen in zip(smaller, shown, strict=True):
+        weight = weigh(half, exponents)
         weights.append(weight if seen is None else weight * pyr_down(seen))
     weights = normalised(weights)
     fine, small, reduced = _blended(smaller, weights, levels - 1)
@@ -57,36 +57,20 @@ def split(images: Sequence[Planes], shown: Sequence[Any | None], levels: int, ex
 def join(rest: Sequence[Planes], colours: int) -> Planes:
     """Blend the bands that are left, of the whole frame."""
     size = rest[0][0].shape
-    depth = max(min(size).bit_length() - 2, 0)
+    depth = min(size).bit_length() - 1
     fine, small, reduced = _blended([r[:colours] for r in rest], [r[-1] for r in rest], depth)
     last = [mean_of([image[c] for image in small], reduced) for c in range(colours)]
     return [a + b for a, b in zip(fine, raised(last, size, depth), strict=True)]
 
 
-def weigh(image: Planes, half: Planes, exponents: Exponents) -> Any:
-    """Return the quality of a photo, half as large.
-
-    Contrast is the standard deviation of grey under the kernel that reduces the photo.
-
-    Parameters
-    ----------
-    image, half : lists of planes float32
-        The photo, and reduced.
-    exponents : Exponents
-
-    Returns
-    -------
-    ((h+1)/2, (w+1)/2) float32
-    """
+def weigh(half: Planes, exponents: Exponents) -> Any:
+    """Return the quality (h, w) float32 of a photo's pixels, given as planes at half the resolution."""
     xp = namespace(half[0])
     count = len(half)
     weight = xp.full_like(half[0], 1.0)
     mean = reduce(add, half) / count
     if exponents.contrast:
-        grey = reduce(add, image) / count
-        spread = pyr_down(grey * grey) - mean * mean
-        floor = xp.asarray(0.0, dtype=spread.dtype)
-        weight = weight * xp.maximum(spread, floor) ** (exponents.contrast / 2)
+        weight = xp.abs(_laplacian(mean)) ** exponents.contrast
     if exponents.saturation and count == 3:
         spread = reduce(add, [(plane - mean) ** 2 for plane in half]) / count
         weight = weight * spread ** (exponents.saturation / 2)
@@ -94,6 +78,16 @@ def weigh(image: Planes, half: Planes, exponents: Exponents) -> Any:
         away = reduce(add, [(plane - 0.5) ** 2 for plane in half]) * (3 / count)
         weight = weight * xp.exp(away * (-exponents.exposedness / (2 * SPREAD**2)))
     return weight + TINY
+
+
+def _laplacian(plane: Any) -> Any:
+    """Return the four neighbours less four times the pixel, edges repeated."""
+    xp = namespace(plane)
+    rows = xp.concat([plane[:1, :], plane[:-1, :]], axis=0) + xp.concat([plane[1:, :], plane[-1:, :]], axis=0)
+    across = xp.concat([plane[:, :1], plane[:, :-1]], axis=1) + xp.concat(
+        [plane[:, 1:], plane[:, -1:]], axis=1
+    )
+    return rows + across - 4 * plane
 
 
 def _blended(

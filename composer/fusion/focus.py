@@ -2,8 +2,8 @@
 
 A photo's sharpness in a band is the local energy of the band itself plus what the finer bands hold at that
 place. Finer bands vote in coarser ones since a strong edge out of focus has much energy in coarse bands and
-none in fine ones: chosen by coarse energy alone it would lay a halo over what is sharp beside it. Photos
-that are equally sharp are averaged, so flat places lose noise and show no borders between photos.
+none in fine ones: chosen by coarse energy alone it would lay a halo over what is sharp beside it. Where no
+photo shows more than noise they are averaged, so flat places show no borders between photos.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from composer.fusion.bands import Planes, Rule, Split, mean_of, normalised, rais
 
 __all__ = ["FOCUS", "join", "split"]
 
-STEEPNESS = 4  # power of sharpness relative to the sharpest photo's: near to choosing it alone
+STEEPNESS = 8  # power of sharpness relative to the sharpest photo's: near to choosing it alone
 VOTE = 4.0  # weight of the energy of finer bands
-NOISE = 1e-6  # energy that every photo has: (a quarter of a grey level of 255) squared
+NOISE = 5e-5  # energy that every photo has: about a grey level of 255, in three colours, squared
 
 
 def split(images: Sequence[Planes], shown: Sequence[Any | None], levels: int) -> Split:

