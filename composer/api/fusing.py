@@ -157,10 +157,15 @@ def _exponents(contrast: float, saturation: float, exposedness: float) -> Expone
 def _decoded(found: Photos, context: Context, passing: bool) -> tuple[Photos, Context]:
     """Set aside photos whose pixels are damaged; the context returned has the store of the others.
 
-    Where photos are `passing`, one after another, they are decoded again later: none is kept.
+    Where photos are `passing`, one after another, and do not all fit into memory, none is kept: decoding
+    twice is cheaper than scratch files.
     """
-    store = PhotoStore.for_photos(found.items, context.max_memory // PHOTO_SHARE)
+    started = time.perf_counter()
+    share = context.max_memory // PHOTO_SHARE
+    store = PhotoStore.for_photos(found.items, share)
     context = replace(context, photos=store)
+    size = sum(p.width * p.height * (p.channels + p.alpha) * np.dtype(p.dtype).itemsize for p in found.items)
+    passing = passing and size > share
 
     def check(photo: Photo) -> str:
         try:
@@ -172,6 +177,7 @@ def _decoded(found: Photos, context: Context, passing: bool) -> tuple[Photos, Co
         return ""
 
     reasons = over(context, "read", check, found.items)
+    context.observe(Event("read", 1.0, time.perf_counter() - started))
     damaged = tuple(Unused(p.name, why) for p, why in zip(found.items, reasons, strict=True) if why)
     items = tuple(p for p, why in zip(found.items, reasons, strict=True) if not why)
     unused = (*found.unused, *damaged)
