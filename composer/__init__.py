@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from composer.api.batches import stitch_each
     from composer.api.cloning import clone
+    from composer.api.fusing import fuse
     from composer.api.harmonizing import harmonize
     from composer.api.stitching import run, stitch
     from composer.batch import Batch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
-    from composer.results import Cloned, Harmonized, Panorama, Stitched
+    from composer.results import Cloned, Fused, Harmonized, Panorama, Stitched
 
 __version__ = "0.1.0"
 
@@ -25,6 +26,7 @@ __all__ = [
     "ComposerError",
     "Composition",
     "Context",
+    "Fused",
     "Harmonized",
     "Layer",
     "Panorama",
@@ -34,6 +36,7 @@ __all__ = [
     "Stitched",
     "Tile",
     "clone",
+    "fuse",
     "harmonize",
     "run",
     "stitch",
@@ -50,6 +53,8 @@ _HOMES = {
     "Stitched": "results",
     "harmonize": "api.harmonizing",
     "clone": "api.cloning",
+    "Fused": "results",
+    "fuse": "api.fusing",
     "run": "api.stitching",
     "stitch": "api.stitching",
     "stitch_each": "api.batches",

@@ -8,6 +8,7 @@ __all__ = [
     "ComposerError",
     "DeviceError",
     "ImageTooLarge",
+    "NothingToFuse",
     "NothingToStitch",
     "OptionError",
     "OutputError",
@@ -75,6 +76,10 @@ class NothingToStitch(ComposerError):
     def __init__(self, message: str, unused: tuple[object, ...] = ()) -> None:
         super().__init__(message)
         self.unused = unused
+
+
+class NothingToFuse(ComposerError):
+    """Fewer than two photographs are left to fuse."""
 
 
 class Cancelled(ComposerError):

@@ -101,9 +101,17 @@ def _completed(plan: Plan, pipeline: Pipeline, context: Context, start: str | No
 
 
 def read_photos(
-    sources: Sequence[Source] | Source, context: Context, lens: str = "rectilinear", lens_fov: float = 0.0
+    sources: Sequence[Source] | Source,
+    context: Context,
+    lens: str = "rectilinear",
+    lens_fov: float = 0.0,
+    *,
+    repeats: bool = False,
 ) -> Photos:
-    """Read every photo's header; damaged ones and repeats are set aside with the reason."""
+    """Read every photo's header; damaged ones and repeats are set aside with the reason.
+
+    With `repeats` photos of the same content count each, if their names differ.
+    """
     if isinstance(sources, (str, Path, np.ndarray)):
         sources = [sources]
     started = time.perf_counter()
@@ -125,7 +133,7 @@ def read_photos(
         else:
             arrays += 1
             photo = photo_from_array(source, f"photo {arrays}")
-        twin = seen.setdefault(photo.sha256, photo.name)
+        twin = seen.setdefault(photo.name if repeats else photo.sha256, photo.name)
         if twin != photo.name or any(p.name == photo.name for p in items):
             unused.append(Unused(photo.name, f"the same file as {twin}"))
         else:

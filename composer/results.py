@@ -16,7 +16,7 @@ from composer.records import Composition, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Cloned", "Edited", "Harmonized", "Panorama", "Stitched"]
+__all__ = ["Cloned", "Edited", "Fused", "Harmonized", "Panorama", "Stitched"]
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,41 @@ class Cloned(Edited):
         """Return the result as plain values, as `--summary` writes them."""
         residual = None if self.residual is None else round(self.residual, 4)
         return {**super().summary(), "mode": self.mode, "residual_grey_levels": residual}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fused(Edited):
+    """What `fuse` returns.
+
+    Attributes
+    ----------
+    method : str
+    photos : tuple of str
+        Names of the photos in it.
+    reference : str
+        The photo that gave frame, type and metadata.
+    moved_px : tuple of float
+        How far alignment moved each photo, at the corner moved most.
+    unused : tuple of Unused
+        Photos that were set aside, and why.
+    """
+
+    method: str
+    photos: tuple[str, ...]
+    reference: str
+    moved_px: tuple[float, ...]
+    unused: tuple[Unused, ...] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        moved = zip(self.photos, self.moved_px, strict=True)
+        return {
+            **super().summary(),
+            "method": self.method,
+            "reference": self.reference,
+            "photos": [{"photo": photo, "moved_px": round(px, 2)} for photo, px in moved],
+            "unused": [{"photo": u.photo, "reason": u.reason} for u in self.unused],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

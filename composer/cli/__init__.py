@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go o
 
 import typer
 
-from composer.cli import cloning, harmonizing, stitching
+from composer.cli import cloning, fusing, harmonizing, stitching
 
 __all__ = ["app", "main"]
 
@@ -28,6 +28,7 @@ app.command()(stitching.stitch)
 app.command()(stitching.run)
 app.command()(harmonizing.harmonize)
 app.command()(cloning.clone)
+app.command()(fusing.fuse)
 
 
 @app.command()

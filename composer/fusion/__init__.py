@@ -1,1 +1,1 @@
-"""Stacks of one scene: exposure fusion, focus stacking, HDR, statistics."""
+"""Several photographs of one view made into one: alignment, weights, pyramids, statistics, HDR."""

@@ -1,0 +1,239 @@
+"""`fuse`: several photographs of one view made into one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.api.jobs import begun, one_thread_each
+from composer.backend.memory import peak_mb
+from composer.backend.parallel import over
+from composer.errors import NothingToFuse, OptionError, PhotoError
+from composer.fusion.aligning import aligned, best_exposed, check_sizes
+from composer.fusion.exposure import Exponents
+from composer.fusion.methods import METHODS, Settings
+from composer.fusion.registration import MODELS, farthest
+from composer.fusion.stack import Stack, alpha_of, blocks
+from composer.media.decode import PhotoStore, store_of
+from composer.media.metadata import icc_profile
+from composer.media.picture import Picture, check_target, write_picture
+from composer.planning import PHOTO_SHARE, Source, read_photos
+from composer.records import Context, Event, Photo, Photos, Unused
+from composer.results import Fused
+
+Array = NDArray[Any]
+
+__all__ = ["fuse"]
+
+FIXED = ("max", "min")  # trails of stars are the movement: such stacks are aligned on request only
+BY_CONTENT = ("exposure", "focus")  # methods to which the same photo twice says nothing new
+
+
+def fuse(
+    photos: Sequence[Source] | Source,
+    output: str | Path | None = None,
+    *,
+    method: str = "exposure",
+    align: str = "auto",
+    reference: str = "",
+    ghosts: str = "keep",
+    contrast: float = 1.0,
+    saturation: float = 1.0,
+    exposedness: float = 1.0,
+    sigmas: float = 3.0,
+    device: str = "auto",
+    workers: int | None = None,
+    max_memory: int | None = None,
+    observe: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Fused:
+    """Fuse photographs of one view into one photograph.
+
+    Parameters
+    ----------
+    photos : paths, folders, glob patterns, or arrays (H, W[, C]) in RGB
+        Two or more. Damaged ones are set aside and named.
+    output : path or None
+        Where to write; None keeps the picture in memory. Type, size and metadata are the reference's.
+    method : str
+        "exposure": bracketed exposures, of each what it shows well (Mertens 2007). "focus": what is sharp
+        in each. "average": the mean in linear light, as one long exposure records it. "median": without
+        what passes by. "sigma-clip": the mean without outliers. "max", "min": trails of light, of shade.
+    align : "auto", "none", "translation", "similarity" or "homography"
+        How photos taken by hand are laid on the reference. "auto": by homographies, focus stacks by
+        similarities (lenses breathe), and max and min not at all; photos within 0.4 pixels stay as they
+        are. With another choice than "none" sizes may differ.
+    reference : str
+        Name or stem of the photo that stays in place. "" chooses: of exposures the one that shows most,
+        of a focus stack the middle, else the first.
+    ghosts : "keep" or "remove"
+        Exposures only: whether things that moved are taken from the reference alone.
+    contrast, saturation, exposedness : float
+        Exposures only: exponents of the three measures of quality; 0 leaves one out.
+    sigmas : float
+        Standard deviations from the median beyond which "sigma-clip" leaves a value out.
+    device : "auto" or "cpu"
+        Fusing runs on the CPU.
+    workers, max_memory, observe, cancelled
+        As for `stitch`.
+
+    Returns
+    -------
+    Fused
+
+    Raises
+    ------
+    NothingToFuse
+        Fewer than two photos can be read.
+    PhotoError
+        Sizes differ and photos are not, or cannot be, aligned.
+    OutputError, OptionError, DeviceError, Cancelled
+
+    Examples
+    --------
+    >>> import composer
+    >>> from composer.samples import picture
+    >>> photo = picture("coffee.png")
+    >>> composer.fuse([photo // 2, photo]).image.shape
+    (400, 600, 3)
+    """
+    _check_options(method, align, ghosts, device)
+    settings = Settings(_exponents(contrast, saturation, exposedness), ghosts, _positive("sigmas", sigmas))
+    target = Path(output) if output is not None else None
+    context, watch = begun(device, workers, max_memory, observe, cancelled)
+    with one_thread_each():
+        found = read_photos(photos, context, repeats=method not in BY_CONTENT)
+        if target is not None:
+            check_target(target, found.items)
+        found, context = _decoded(found, context, method in FIXED or method == "average")
+        stack, notes = _laid(found.items, method, align, reference, context)
+        started = time.perf_counter()
+        pixels = METHODS[method](stack, settings, context)
+        context.observe(Event(method, 1.0, time.perf_counter() - started))
+        alpha = _alpha(stack, context)
+        if target is not None:
+            notes = (*notes, *_written(target, pixels, alpha, stack, context))
+        elif alpha is not None:
+            pixels = np.concatenate([pixels, alpha[:, :, None]], 2)
+    return Fused(
+        method=method,
+        photos=tuple(p.name for p in stack.photos),
+        reference=stack.frame.name,
+        moved_px=tuple(0.0 if m is None else farthest(m, stack.shape[1::-1]) for m in stack.matrices),
+        unused=found.unused,
+        output=target,
+        pixels=pixels if target is None else None,
+        notes=notes,
+        stages=tuple(watch.stages.items()),
+        peak_mb=peak_mb(),
+    )
+
+
+def _check_options(method: str, align: str, ghosts: str, device: str) -> None:
+    choices = {
+        "method": (method, tuple(METHODS)),
+        "align": (align, ("auto", "none", *MODELS)),
+        "ghosts": (ghosts, ("keep", "remove")),
+        "device": (device, ("auto", "cpu")),
+    }
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise OptionError(f'{name} is "{value}"; give one of {", ".join(allowed)}')
+    if ghosts == "remove" and method != "exposure":
+        raise OptionError(f"ghosts=remove is for exposures, not for {method}; median removes what moves")
+
+
+def _positive(name: str, value: float) -> float:
+    if not value > 0:
+        raise OptionError(f"{name} is {value}; give more than 0")
+    return value
+
+
+def _exponents(contrast: float, saturation: float, exposedness: float) -> Exponents:
+    for name, value in (("contrast", contrast), ("saturation", saturation), ("exposedness", exposedness)):
+        if not 0 <= value < np.inf:
+            raise OptionError(f"{name} is {value}; give 0 or more")
+    return Exponents(contrast, saturation, exposedness)
+
+
+def _decoded(found: Photos, context: Context, passing: bool) -> tuple[Photos, Context]:
+    """Set aside photos whose pixels are damaged; the context returned has the store of the others.
+
+    Where photos are `passing`, one after another, and do not all fit into memory, none is kept: decoding
+    twice is cheaper than scratch files.
+    """
+    started = time.perf_counter()
+    share = context.max_memory // PHOTO_SHARE
+    store = PhotoStore.for_photos(found.items, share)
+    context = replace(context, photos=store)
+    size = sum(p.width * p.height * (p.channels + p.alpha) * np.dtype(p.dtype).itemsize for p in found.items)
+    passing = passing and size > share
+
+    def check(photo: Photo) -> str:
+        try:
+            store.pixels(photo)
+        except PhotoError as error:
+            return str(error).removeprefix(f"{photo.name}: ")
+        if passing:
+            store.forget(photo)
+        return ""
+
+    reasons = over(context, "read", check, found.items)
+    context.observe(Event("read", 1.0, time.perf_counter() - started))
+    damaged = tuple(Unused(p.name, why) for p, why in zip(found.items, reasons, strict=True) if why)
+    items = tuple(p for p, why in zip(found.items, reasons, strict=True) if not why)
+    unused = (*found.unused, *damaged)
+    if len(items) < 2:
+        left = f"; set aside: {unused[0].photo}: {unused[0].reason}" if unused else ""
+        raise NothingToFuse(f"{len(items)} photo to fuse; give two or more of the same view{left}")
+    return Photos(items, unused), context
+
+
+def _laid(
+    photos: tuple[Photo, ...], method: str, align: str, reference: str, context: Context
+) -> tuple[Stack, tuple[str, ...]]:
+    """Choose the reference and lay the photos on it."""
+    chosen = _reference(photos, method, reference, context)
+    if align == "auto":
+        align = "none" if method in FIXED else "similarity" if method == "focus" else "homography"
+    if align != "none":
+        return aligned(photos, chosen, align, context)
+    check_sizes(photos, chosen)
+    return Stack(photos, (None,) * len(photos), chosen), ()
+
+
+def _reference(photos: tuple[Photo, ...], method: str, wanted: str, context: Context) -> int:
+    if wanted:
+        named = [k for k, p in enumerate(photos) if wanted in (p.name, Path(p.name).name, Path(p.name).stem)]
+        if len(named) != 1:
+            count = "no photo" if not named else f"{len(named)} photos"
+            raise OptionError(f'reference is "{wanted}": {count} of that name; give a photo\'s name or stem')
+        return named[0]
+    if method == "exposure":
+        return best_exposed(photos, context)
+    return len(photos) // 2 if method == "focus" else 0
+
+
+def _alpha(stack: Stack, context: Context) -> Array | None:
+    """Return the result's alpha plane where the reference has one."""
+    if not stack.frame.alpha:
+        return None
+    alpha = np.empty(stack.shape[:2], stack.frame.dtype)
+    for rect in blocks(stack.shape, 256, stack.shape[1]):
+        alpha[rect.y0 : rect.y1] = alpha_of(stack, rect, context)
+    return alpha
+
+
+def _written(target: Path, pixels: Array, alpha: Array | None, stack: Stack, context: Context) -> list[str]:
+    """Write a result with the reference's metadata; returns what the format could not keep."""
+    started = time.perf_counter()
+    profile = store_of(context).profile or icc_profile(stack.frame)
+    lost = write_picture(target, pixels, alpha, Picture(stack.frame, pixels, profile=profile))
+    context.observe(Event("write", 1.0, time.perf_counter() - started))
+    return lost

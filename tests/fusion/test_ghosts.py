@@ -1,0 +1,39 @@
+"""Moving things are told from what the exposure explains."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from composer.fusion.ghosts import ghost_free
+from composer.records import to_encoded, to_linear
+from composer.samples import picture
+
+
+def exposures(stops: float) -> tuple[np.ndarray, np.ndarray]:
+    photo = picture("coffee.png").astype(np.float32) / 255
+    return photo, np.clip(to_encoded(to_linear(photo) * np.float32(2**stops)), 0, 1)
+
+
+def test_another_exposure_is_no_ghost() -> None:
+    for stops in (-3, 2):
+        assert ghost_free(*exposures(stops)).mean() > 0.99
+
+
+def test_a_thing_that_came_is_a_ghost_and_the_rest_is_not() -> None:
+    for stops in (-2, 2):
+        reference, photo = exposures(stops)
+        photo = photo.copy()
+        photo[120:180, 300:360] = 0.9 if stops < 0 else 0.1
+        share = ghost_free(reference, photo)
+        assert share[125:175, 305:355].mean() < 0.1
+        share[100:200, 280:380] = 1
+        assert share.mean() > 0.98
+
+
+def test_what_is_not_valid_is_no_ghost() -> None:
+    reference, photo = exposures(1)
+    valid = np.ones(photo.shape[:2], bool)
+    valid[:, :50] = False
+    photo = photo.copy()
+    photo[:, :50] = 0
+    assert ghost_free(reference, photo, valid).mean() > 0.99
