@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from composer.api.repairing import repair
     from composer.api.stitching import run, stitch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
-    from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
-    from composer.results import Panorama, Stitched
+    from composer.records import Camera, Composition, Context, Fault, Layer, Patch, Photo, Tile
+    from composer.results import Panorama, Repaired, Stitched
 
 __version__ = "0.1.0"
 
@@ -19,13 +20,16 @@ __all__ = [
     "ComposerError",
     "Composition",
     "Context",
+    "Fault",
     "Layer",
     "Panorama",
     "Patch",
     "Photo",
     "Pipeline",
+    "Repaired",
     "Stitched",
     "Tile",
+    "repair",
     "run",
     "stitch",
 ]
@@ -34,7 +38,9 @@ _HOMES = {
     "ComposerError": "errors",
     "Panorama": "results",
     "Pipeline": "pipeline",
+    "Repaired": "results",
     "Stitched": "results",
+    "repair": "api.repairing",
     "run": "api.stitching",
     "stitch": "api.stitching",
 }

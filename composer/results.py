@@ -7,15 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from composer.media.decode import decode
 from composer.media.header import read_photo
-from composer.records import Composition, Unused
+from composer.records import Composition, Fault, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Panorama", "Stitched"]
+__all__ = ["Panorama", "Repaired", "Stitched"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,59 @@ class Stitched:
                 for p in self.panoramas
             ],
             "unused": [{"photo": u.photo, "reason": u.reason} for u in self.unused],
+            "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
+            "peak_mb": round(self.peak_mb, 1),
+        }
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What `repair` returns; `np.asarray` of it is the picture.
+
+    Attributes
+    ----------
+    image : (H, W, C) of the photo's type, alpha last where it has one
+    mask : (H, W) bool
+        What was to be mended.
+    faults : tuple of Fault
+        Each hole, and what filled it.
+    output : Path or None
+    notes : tuple of str
+        What could not be mended, or what the output's format could not keep.
+    """
+
+    image: Array = field(repr=False)
+    mask: Array = field(repr=False)
+    faults: tuple[Fault, ...] = ()
+    output: Path | None = None
+    notes: tuple[str, ...] = ()
+    stages: tuple[tuple[str, float], ...] = ()
+    peak_mb: float = 0.0
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the picture as an array."""
+        return np.array(self.image, dtype=dtype, copy=copy)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        return {
+            "output": str(self.output) if self.output else None,
+            "width": self.image.shape[1],
+            "height": self.image.shape[0],
+            "mended_px": int(self.mask.sum()),
+            "faults": [
+                {
+                    "kind": f.kind,
+                    "x": f.rect.x0,
+                    "y": f.rect.y0,
+                    "width": f.rect.width,
+                    "height": f.rect.height,
+                    "confidence": round(f.confidence, 3),
+                    "operator": f.operator or None,
+                }
+                for f in self.faults
+            ],
+            "notes": list(self.notes),
             "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
             "peak_mb": round(self.peak_mb, 1),
         }

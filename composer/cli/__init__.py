@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go o
 
 import typer
 
-from composer.cli import stitching
+from composer.cli import repairing, stitching
 
 __all__ = ["app", "main"]
 
@@ -26,6 +26,7 @@ app = typer.Typer(
 
 app.command()(stitching.stitch)
 app.command()(stitching.run)
+app.command()(repairing.repair)
 
 
 @app.command()
