@@ -21,7 +21,7 @@ from composer.records import Rect
 from composer.samples import picture
 
 Array = NDArray[Any]
-FILLS = ("auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges")
+FILLS = ("auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges", "patches")
 
 
 def photo(size: int = 96) -> Array:
@@ -154,8 +154,9 @@ def test_outside_the_holes_every_bit_stays(boxes: list[tuple[int, int, int, int]
 
 @pytest.mark.parametrize("fill", FILLS)
 def test_workers_change_nothing(fill: str) -> None:
-    pixels = np.tile(photo(), (7, 7, 1))
-    mask = np.tile(scratch(), (7, 7))
+    times = 3 if fill == "patches" else 7
+    pixels = np.tile(photo(), (times, times, 1))
+    mask = np.tile(scratch(), (times, times))
     one, two = (composer.repair(pixels, mask, fill=fill, workers=n).image for n in (1, 2))
     assert np.array_equal(one, two)
 
@@ -174,7 +175,7 @@ def test_the_command_does_what_the_function_does(tmp_path: Path) -> None:
     Image.fromarray(scratch()).save(tmp_path / "m.png")
     arguments = [
         "repair", str(tmp_path / "a.png"), "--mask", str(tmp_path / "m.png"), "--box", "60,10,5,5",
-        "--fill", "edges", "--grow", "1", "-o", str(tmp_path / "o.png"), 
+        "--fill", "edges", "--grow", "1", "-o", str(tmp_path / "o.png"),
         "--summary", str(tmp_path / "s.json"),
     ]  # fmt: skip
     done = CliRunner().invoke(app, arguments)

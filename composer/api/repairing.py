@@ -14,7 +14,7 @@ from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.errors import OptionError
 from composer.media.picture import Picture, check_target, read_mask, read_picture, write_picture
-from composer.mending.choosing import Fills, chosen
+from composer.mending.choosing import Fills, choose, operators, regions_of
 from composer.mending.filling import fill_holes, reachable
 from composer.mending.holes import clipped, find_holes, grown
 from composer.records import Event, Fault, Rect
@@ -33,6 +33,7 @@ def repair(
     fill: str = "auto",
     box: Sequence[int] | Sequence[Sequence[int]] | None = None,
     grow: int = 0,
+    source: Source | None = None,
     output: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -55,6 +56,8 @@ def repair(
         Rectangles to fill, beside the mask or in its place.
     grow : int
         Pixels by which holes are made wider on all sides.
+    source : path or array (H, W), or None
+        White is where patches are taken from; None lets them come from anywhere near.
     output : path or None
         Where to write; None keeps the picture in memory only.
     seed : int
@@ -95,14 +98,16 @@ def repair(
     painted, marked = _marked(picture, mask, _boxes(box))
     marked = grown(marked, grow)
     labels, found = find_holes(marked)
+    allowed = None if source is None else _mask(source, "source mask", picture)
     valid = _valid(picture)
     if found and not (valid & ~marked).any():
         raise OptionError("the holes leave nothing of the photo to fill from; mark less")
     able = reachable(labels, len(found), valid)
     with one_thread_each():
         started = time.perf_counter()
-        names, fills, regions = chosen(picture.pixels, labels, found, able, valid, fill, seed)
-        pixels = fill_holes(picture.pixels, labels, valid, regions, fills, context)
+        names = choose(found, able, fill)
+        regions = regions_of(names, labels, found, allowed)
+        pixels = fill_holes(picture.pixels, labels, valid, regions, operators(allowed, seed), context)
         watch(Event("fill", 1.0, time.perf_counter() - started))
     by_mask = np.isin(np.arange(1, len(found) + 1), labels[painted])
     faults = tuple(
@@ -128,15 +133,7 @@ def _boxes(box: Any) -> list[Rect]:
 def _marked(picture: Picture, mask: Source | None, boxes: list[Rect]) -> tuple[Array, Array]:
     """Return what the mask marks, and what mask and boxes do (H, W) bool."""
     height, width = picture.pixels.shape[:2]
-    painted = np.zeros((height, width), bool)
-    if mask is not None:
-        white = read_mask(mask)
-        if white.shape != (height, width):
-            raise OptionError(
-                f"the mask has {white.shape[1]} x {white.shape[0]} pixels, the photo {width} x {height}; "
-                "they must match"
-            )
-        painted = white > 0.5
+    painted = np.zeros((height, width), bool) if mask is None else _mask(mask, "mask", picture)
     marked = painted.copy()
     for rect in boxes:
         inside = clipped(rect, width, height)
@@ -144,6 +141,17 @@ def _marked(picture: Picture, mask: Source | None, boxes: list[Rect]) -> tuple[A
             raise OptionError(f"the box at {rect.x0}, {rect.y0} lies outside the photo of {width} x {height}")
         marked[inside.y0 : inside.y1, inside.x0 : inside.x1] = True
     return painted, marked
+
+
+def _mask(mask: Source, name: str, picture: Picture) -> Array:
+    """Return what a mask of the picture's size marks (H, W) bool."""
+    white, (height, width) = read_mask(mask, name), picture.pixels.shape[:2]
+    if white.shape != (height, width):
+        raise OptionError(
+            f"the {name} has {white.shape[1]} x {white.shape[0]} pixels, the photo {width} x {height}; "
+            "they must match"
+        )
+    return np.asarray(white > 0.5)
 
 
 def _valid(picture: Picture) -> Array:

@@ -36,6 +36,7 @@ class Fill(StrEnum):
     telea = "telea"
     navier_stokes = "navier-stokes"
     edges = "edges"
+    patches = "patches"
 
 
 def repair(
@@ -49,6 +50,9 @@ def repair(
     ] = None,
     fill: Annotated[Fill, typer.Option(help="What fills the holes.")] = Fill.auto,
     grow: Annotated[int, typer.Option(metavar="N", help="Make holes wider by N pixels.")] = 0,
+    source: Annotated[
+        Path | None, typer.Option(metavar="MASK", help="Where patches are taken from, white.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="For the random search of patches.")] = 0,
     summary: Summary = None,
     device: DeviceOption = Device.auto,
@@ -67,8 +71,8 @@ def repair(
         check_summary(summary)
         return repair(
             photo, mask, output=output, fill=fill.value, box=[_box(b) for b in box or []] or None,
-            grow=grow, seed=seed, device=device.value, workers=workers, max_memory=as_bytes(max_memory),
-            observe=observe, cancelled=cancelled,
+            grow=grow, source=source, seed=seed, device=device.value, workers=workers,
+            max_memory=as_bytes(max_memory), observe=observe, cancelled=cancelled,
         )  # fmt: skip
 
     result = guarded(work, debug, quiet)

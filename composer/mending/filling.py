@@ -17,13 +17,14 @@ from composer.mending.holes import Hole, clipped, find_holes, grown
 from composer.records import Context, Rect
 
 Array = NDArray[Any]
-Fill = Callable[[Array, Array, Array], Array]
+Fill = Callable[[Array, Array, Array, Rect], Array]
 
 __all__ = ["Fill", "Region", "fill_holes", "group_regions", "local_regions", "reachable"]
 
 TILE = 512
 THIN_PX = 24  # holes up to this width may be cut at tiles
 HALO = 64  # beyond which the rest of a thin hole is not felt: 2.7 widths, exp(-2.7 pi) of a difference
+MARGIN = 96, 320  # pixels around a large hole where patches are looked for, at least and at most
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,8 @@ def fill_holes(
     regions : mapping
         Operators, in their order, and where each works.
     fills : mapping
-        What each operator does to an image (h, w, C) float32 with its hole and valid pixels (h, w) bool.
+        What each operator does to an image (h, w, C) float32, its hole and valid pixels (h, w) bool, and
+        the rectangle that these are of the picture.
     context : Context
 
     Returns
@@ -93,7 +95,7 @@ def _filled(pixels: Array, labels: Array, usable: Array, region: Region, fill: F
     x0, y0, _, _ = region.around
     around = _slices(region.around)
     hole = region.which[labels[around]]
-    filled = fill(as_float(pixels[around]), hole, usable[around] & ~hole)
+    filled = fill(as_float(pixels[around]), hole, usable[around] & ~hole, region.around)
     core = _slices(Rect(*(v - o for v, o in zip(region.core, (x0, y0, x0, y0), strict=True))))
     return _stored(filled[core][hole[core]], pixels.dtype)
 
@@ -123,8 +125,7 @@ def local_regions(labels: Array, holes: Sequence[Hole], which: Array) -> list[Re
             inside = thin[labels[y : y + TILE, x : x + TILE]]
             if not inside.any():
                 continue
-            left, top, width, height = cv2.boundingRect(inside.astype(np.uint8))
-            core = Rect(x + left, y + top, x + left + width, y + top + height)
+            core = Rect(*(v + o for v, o in zip(_bounds(inside), (x, y, x, y), strict=True)))
             regions.append(Region(core, clipped(core.grown(HALO), *size), thin))
     for k in np.flatnonzero(which & ~thin):
         rect = holes[int(k) - 1].rect
@@ -132,22 +133,36 @@ def local_regions(labels: Array, holes: Sequence[Hole], which: Array) -> list[Re
     return regions
 
 
-def group_regions(labels: Array, holes: Sequence[Hole], which: Array, apart: int) -> list[Region]:
-    """Return where patches are copied: holes nearer than `apart` together, with as much again around them."""
-    size = labels.shape[1], labels.shape[0]
+def group_regions(
+    labels: Array, holes: Sequence[Hole], which: Array, apart: int, source: Array | None
+) -> list[Region]:
+    """Return where patches are copied: holes nearer than `apart` together, and what they may copy from.
+
+    That is as much around them as they measure themselves, within limits, and the `source` (H, W), if any.
+    """
+    height, width = labels.shape
     chosen = which[labels]
     groups, found = find_holes(grown(chosen, (apart + 1) // 2))
     group_of = np.zeros(len(which), np.int64)
     group_of[labels[chosen]] = groups[chosen]
+    given = [] if source is None else [_bounds(source)]
     regions = []
     for k in range(1, len(found) + 1):
         mine = group_of == k
-        rects = np.array([h.rect for h, m in zip(holes, mine[1:], strict=True) if m])
-        core = Rect(*(int(v) for v in (*rects[:, :2].min(0), *rects[:, 2:].max(0))))
-        regions.append(Region(core, clipped(core.grown(_margin(core)), *size), mine))
+        core = _around([h.rect for h, m in zip(holes, mine[1:], strict=True) if m])
+        margin = int(np.clip(max(core.width, core.height), *MARGIN))
+        around = _around([clipped(core.grown(margin), width, height), *given])
+        regions.append(Region(core, around, mine))
     return regions
 
 
-def _margin(core: Rect) -> int:
-    """Return how far around a hole patches are looked for: as wide as it is, within limits."""
-    return int(np.clip(max(core.width, core.height), 64, 320))
+def _bounds(mask: Array) -> Rect:
+    """Return the rectangle around what a mask marks."""
+    x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+    return Rect(x, y, x + width, y + height)
+
+
+def _around(rects: Sequence[Rect]) -> Rect:
+    """Return the rectangle around rectangles."""
+    edges = np.array(rects)
+    return Rect(*(int(v) for v in (*edges[:, :2].min(0), *edges[:, 2:].max(0))))
