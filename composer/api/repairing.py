@@ -15,6 +15,7 @@ from composer.backend.memory import peak_mb
 from composer.errors import OptionError
 from composer.media.picture import Picture, check_target, read_mask, read_picture, write_picture
 from composer.mending.choosing import Fills, choose, operators, regions_of
+from composer.mending.donor import Donor, landmarks, registered
 from composer.mending.filling import fill_holes, reachable
 from composer.mending.holes import clipped, find_holes, grown
 from composer.records import Event, Fault, Rect
@@ -34,6 +35,7 @@ def repair(
     box: Sequence[int] | Sequence[Sequence[int]] | None = None,
     grow: int = 0,
     source: Source | None = None,
+    donors: Sequence[Source] = (),
     output: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
@@ -50,7 +52,7 @@ def repair(
         What alpha hides is not looked at, nor is what is not finite; alpha itself stays.
     mask : path or array (H, W), or None
         White (above one half) is what to fill.
-    fill : "auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges" or "patches"
+    fill : "auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges", "patches" or "donor"
         What fills: "auto" chooses for each hole by its width and the texture around it.
     box : (x, y, width, height) or several of them, or None
         Rectangles to fill, beside the mask or in its place.
@@ -58,6 +60,9 @@ def repair(
         Pixels by which holes are made wider on all sides.
     source : path or array (H, W), or None
         White is where patches are taken from; None lets them come from anywhere near.
+    donors : paths or arrays
+        Other photos of the same scene. "auto" and "donor" take what the first of them that covers a hole
+        shows there; holes that none covers are filled as by "auto".
     output : path or None
         Where to write; None keeps the picture in memory only.
     seed : int
@@ -86,6 +91,10 @@ def repair(
     """
     if fill not in ("auto", *get_args(Fills)):
         raise OptionError(f'fill is "{fill}"; give one of auto, {", ".join(get_args(Fills))}')
+    if (fill == "donor") > bool(len(donors)) or (len(donors) and fill not in ("auto", "donor")):
+        raise OptionError(
+            f'fill is "{fill}" with {len(donors)} donors; donors go with auto or donor, and only then'
+        )
     if grow < 0:
         raise OptionError(f"grow is {grow}; give 0 or more pixels")
     if mask is None and box is None:
@@ -105,16 +114,17 @@ def repair(
     able = reachable(labels, len(found), valid)
     with one_thread_each():
         started = time.perf_counter()
-        names = choose(found, able, fill)
+        givers, notes = _givers(donors, picture, valid & ~marked) if found else ([], ())
+        names = choose(labels, found, able, fill, givers)
         regions = regions_of(names, labels, found, allowed)
-        pixels = fill_holes(picture.pixels, labels, valid, regions, operators(allowed, seed), context)
+        pixels = fill_holes(picture.pixels, labels, valid, regions, operators(allowed, seed, givers), context)
         watch(Event("fill", 1.0, time.perf_counter() - started))
     by_mask = np.isin(np.arange(1, len(found) + 1), labels[painted])
     faults = tuple(
         Fault("mask" if painted_on else "box", hole.rect, operator=name)
         for painted_on, hole, name in zip(by_mask, found, names, strict=True)
     )
-    notes = _left(faults)
+    notes += _left(faults)
     if target is not None:
         notes += tuple(write_picture(target, pixels, picture.alpha, picture))
     image = pixels if picture.alpha is None else np.dstack([pixels, picture.alpha])
@@ -161,6 +171,20 @@ def _valid(picture: Picture) -> Array:
         shown = np.float32(1) if picture.alpha.dtype == np.float32 else np.iinfo(picture.alpha.dtype).max
         valid = valid & (picture.alpha > shown / 2)
     return valid
+
+
+def _givers(donors: Sequence[Source], picture: Picture, valid: Array) -> tuple[list[Donor], tuple[str, ...]]:
+    """Return the donors laid over the picture, and a sentence on each that does not fit."""
+    givers, notes = [], []
+    features = landmarks(picture.pixels, valid) if len(donors) else None
+    for k, source in enumerate(donors, 1):
+        other = read_picture(source, f"donor {k}", like=picture)
+        found = registered(features, other.pixels, _valid(other)) if features is not None else None
+        if found is None:
+            notes.append(f"{other.photo.name}: shares too little with the photo; not used")
+        else:
+            givers.append(found)
+    return givers, tuple(notes)
 
 
 def _left(faults: Sequence[Fault]) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class Fill(StrEnum):
     navier_stokes = "navier-stokes"
     edges = "edges"
     patches = "patches"
+    donor = "donor"
 
 
 def repair(
@@ -52,6 +53,9 @@ def repair(
     grow: Annotated[int, typer.Option(metavar="N", help="Make holes wider by N pixels.")] = 0,
     source: Annotated[
         Path | None, typer.Option(metavar="MASK", help="Where patches are taken from, white.")
+    ] = None,
+    donor: Annotated[
+        list[Path] | None, typer.Option(metavar="PHOTO", help="Another photo of the scene; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(help="For the random search of patches.")] = 0,
     summary: Summary = None,
@@ -71,7 +75,7 @@ def repair(
         check_summary(summary)
         return repair(
             photo, mask, output=output, fill=fill.value, box=[_box(b) for b in box or []] or None,
-            grow=grow, source=source, seed=seed, device=device.value, workers=workers,
+            grow=grow, source=source, donors=donor or [], seed=seed, device=device.value, workers=workers,
             max_memory=as_bytes(max_memory), observe=observe, cancelled=cancelled,
         )  # fmt: skip
 

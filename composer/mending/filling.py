@@ -19,7 +19,7 @@ from composer.records import Context, Rect
 Array = NDArray[Any]
 Fill = Callable[[Array, Array, Array, Rect], Array]
 
-__all__ = ["Fill", "Region", "fill_holes", "group_regions", "local_regions", "reachable"]
+__all__ = ["Fill", "Region", "fill_holes", "group_regions", "local_regions", "reachable", "single_regions"]
 
 TILE = 512
 THIN_PX = 24  # holes up to this width may be cut at tiles
@@ -127,9 +127,16 @@ def local_regions(labels: Array, holes: Sequence[Hole], which: Array) -> list[Re
                 continue
             core = Rect(*(v + o for v, o in zip(_bounds(inside), (x, y, x, y), strict=True)))
             regions.append(Region(core, clipped(core.grown(HALO), *size), thin))
-    for k in np.flatnonzero(which & ~thin):
+    return regions + single_regions(labels, holes, which & ~thin)
+
+
+def single_regions(labels: Array, holes: Sequence[Hole], which: Array) -> list[Region]:
+    """Return a region for each hole."""
+    height, width = labels.shape
+    regions = []
+    for k in np.flatnonzero(which):
         rect = holes[int(k) - 1].rect
-        regions.append(Region(rect, clipped(rect.grown(HALO), *size), np.arange(len(which)) == k))
+        regions.append(Region(rect, clipped(rect.grown(HALO), width, height), np.arange(len(which)) == k))
     return regions
 
 

@@ -29,7 +29,7 @@ __all__ = ["copy_patches"]
 
 SIZE = 7  # of a patch, in pixels of every resolution
 FEW = 4096  # sources that are tried where nothing is known yet
-LEAST = 100  # source patches that a coarser resolution must have
+LEAST = 1000  # source patches that a coarser resolution must have
 TEXTURE = 5.0  # weight of texture beside colour
 OVERUSE = 1.0  # price of using a place once more, in mean squared distances
 FADE = 1.3  # by which trust falls, a pixel into the hole
@@ -237,7 +237,7 @@ def _trust(away: Any) -> Any:
     """Return how much each match counts (T,), by its squared distance: trusting all blurs."""
     xp = namespace(away)
     spread = float(np.quantile(to_numpy(away), SPREAD)) + 1e-9
-    return xp.exp(-away / (2 * spread)) + 1e-9
+    return xp.exp(-2 * away / spread) + 1e-9
 
 
 def _copied(values: Any, pixels: Array, ground: Ground, match: Any) -> Any:

@@ -49,8 +49,8 @@ def test_texture_goes_on_where_smooth_fills_smear() -> None:
     mask = disc(256, 30)
     found = copy_patches(truth, mask, ~mask)
     wanted = roughness(truth, mask)
-    assert 0.7 < roughness(found, mask) / wanted < 1.3
-    assert roughness(biharmonic(truth, mask, ~mask), mask) / wanted < 0.6
+    assert 0.55 < roughness(found, mask) / wanted < 1.3
+    assert roughness(biharmonic(truth, mask, ~mask), mask) / wanted < 0.3
 
 
 def test_patches_come_from_the_source_only() -> None:
