@@ -21,7 +21,7 @@ from composer.records import Rect
 from composer.samples import picture
 
 Array = NDArray[Any]
-FILLS = ("auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges", "patches")
+FILLS = ("auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges", "mixed", "patches")
 
 
 def photo(size: int = 96) -> Array:
@@ -201,3 +201,13 @@ def test_wrong_usage(tmp_path: Path, arguments: list[str], status: int, message:
     assert done.exit_code == status
     assert message in done.output
     assert not (tmp_path / "o.png").exists()
+
+
+def test_auto_goes_by_width_and_texture() -> None:
+    rough = picture("gravel.png")[:256, :256]
+    boxes = [(10, 20, 8, 200), (60, 60, 30, 40), (140, 100, 90, 90)]
+    names = [f.operator for f in composer.repair(rough, box=boxes).faults]
+    assert names == ["mixed", "patches", "patches"]
+    smooth = np.linspace(0, 1, 256 * 256, dtype=np.float32).reshape(256, 256)
+    names = [f.operator for f in composer.repair(smooth, box=boxes).faults]
+    assert names == ["mixed", "mixed", "patches"]

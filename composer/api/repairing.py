@@ -52,8 +52,9 @@ def repair(
         What alpha hides is not looked at, nor is what is not finite; alpha itself stays.
     mask : path or array (H, W), or None
         White (above one half) is what to fill.
-    fill : "auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges", "patches" or "donor"
-        What fills: "auto" chooses for each hole by its width and the texture around it.
+    fill : "auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges", "mixed", "patches" or "donor"
+        What fills: "auto" chooses for each hole by its width and the texture around it. "mixed" is the
+        mean of biharmonic and edges.
     box : (x, y, width, height) or several of them, or None
         Rectangles to fill, beside the mask or in its place.
     grow : int
@@ -87,7 +88,7 @@ def repair(
     >>> from composer.samples import picture
     >>> result = composer.repair(picture("coffee.png"), box=(300, 100, 4, 80))
     >>> [(f.kind, f.operator) for f in result.faults]
-    [('box', 'biharmonic')]
+    [('box', 'mixed')]
     """
     if fill not in ("auto", *get_args(Fills)):
         raise OptionError(f'fill is "{fill}"; give one of auto, {", ".join(get_args(Fills))}')
@@ -115,7 +116,7 @@ def repair(
     with one_thread_each():
         started = time.perf_counter()
         givers, notes = _givers(donors, picture, valid & ~marked) if found else ([], ())
-        names = choose(labels, found, able, fill, givers)
+        names = choose(found, able, fill, pixels=picture.pixels, labels=labels, valid=valid, donors=givers)
         regions = regions_of(names, labels, found, allowed)
         pixels = fill_holes(picture.pixels, labels, valid, regions, operators(allowed, seed, givers), context)
         watch(Event("fill", 1.0, time.perf_counter() - started))

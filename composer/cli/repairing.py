@@ -36,6 +36,7 @@ class Fill(StrEnum):
     telea = "telea"
     navier_stokes = "navier-stokes"
     edges = "edges"
+    mixed = "mixed"
     patches = "patches"
     donor = "donor"
 

@@ -8,18 +8,26 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend import gaussian
+from composer.media.picture import as_float
 from composer.mending.diffusion import biharmonic, harmonic, navier_stokes, telea
 from composer.mending.donor import Donor, covers, from_donor
 from composer.mending.filling import Fill, Region, group_regions, local_regions, single_regions
-from composer.mending.holes import Hole
+from composer.mending.holes import Hole, clipped
 from composer.mending.patches import SIZE, copy_patches
 from composer.mending.transport import coherence_transport
 from composer.records import Rect
 
 Array = NDArray[Any]
-Fills = Literal["harmonic", "biharmonic", "telea", "navier-stokes", "edges", "patches", "donor"]
+Fills = Literal["harmonic", "biharmonic", "telea", "navier-stokes", "edges", "mixed", "patches", "donor"]
 
 __all__ = ["Fills", "choose", "operators", "regions_of"]
+
+
+def mixed(image: Array, hole: Array, valid: Array) -> Array:
+    """Fill a hole with the mean of biharmonic and edges, whose errors have little in common."""
+    return (biharmonic(image, hole, valid) + coherence_transport(image, hole, valid)) / 2
+
 
 LOCAL: dict[str, Callable[[Array, Array, Array], Array]] = {
     "harmonic": harmonic,
@@ -27,17 +35,26 @@ LOCAL: dict[str, Callable[[Array, Array, Array], Array]] = {
     "telea": telea,
     "navier-stokes": navier_stokes,
     "edges": coherence_transport,
+    "mixed": mixed,
 }
-SLENDER_PX = 6.0  # wider than this, what runs across a hole must be carried on
-BROAD_PX = 12.0  # wider than this, nothing but texture will do
+THIN_PX = 16.0  # up to this width nothing beats "mixed"
+WIDE_PX = 48.0  # up to this width it does where the surroundings are smooth
+SMOOTH = 0.008  # mean departure from their own blur, of white
 
 
 def choose(
-    labels: Array, holes: Sequence[Hole], able: Array, fill: str, donors: Sequence[Donor]
+    holes: Sequence[Hole],
+    able: Array,
+    fill: str,
+    *,
+    pixels: Array,
+    labels: Array,
+    valid: Array,
+    donors: Sequence[Donor],
 ) -> list[str]:
     """Return each hole's operator; "" for those that nothing valid touches (`able` (holes + 1,) is False).
 
-    "auto" and "donor" take a donor that covers the hole, else go by its width.
+    "auto" and "donor" take a donor that covers the hole, else go by its width and what surrounds it.
     """
     names = []
     for k, (hole, touches) in enumerate(zip(holes, able[1:], strict=True), 1):
@@ -47,10 +64,24 @@ def choose(
             names.append("donor")
         elif not touches:
             names.append("")
+        elif hole.width_px <= THIN_PX:
+            names.append("mixed")
         else:
-            slender, broad = hole.width_px < SLENDER_PX, hole.width_px >= BROAD_PX
-            names.append("biharmonic" if slender else "patches" if broad else "edges")
+            wide = hole.width_px > WIDE_PX or _roughness(pixels, labels, valid, hole) > SMOOTH
+            names.append("patches" if wide else "mixed")
     return names
+
+
+def _roughness(pixels: Array, labels: Array, valid: Array, hole: Hole) -> float:
+    """Return how much the surroundings of a hole depart from their own blur, of white."""
+    around = clipped(hole.rect.grown(int(hole.width_px)), labels.shape[1], labels.shape[0])
+    part = slice(around.y0, around.y1), slice(around.x0, around.x1)
+    seen = valid[part] & (labels[part] == 0)
+    image = np.where(seen[:, :, None], np.nan_to_num(as_float(pixels[part])), 0)
+    stacked = np.dstack([image, seen]).astype(np.float32)
+    blurred = gaussian(stacked, 2.0)
+    mean = blurred[:, :, :-1] / np.maximum(blurred[:, :, -1:], 1e-6)
+    return float(np.abs(image - mean)[seen].mean()) if seen.any() else 0.0
 
 
 def _donor_of(donors: Sequence[Donor], labels: Array, rect: Rect, k: int) -> Donor | None:

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 __all__ = ["Ground", "best_match", "described", "ground_of", "least", "numbers", "search"]
 
 WIDE, NARROW = 4, 2  # frequencies (down + right) that describe a patch's brightness and its colours
-EXACT = 1 << 24  # comparisons up to which every pair of patches is tried
+EXACT = 1 << 23  # comparisons up to which every pair of patches is tried
 JUMPS = 1, 4  # pixels to the neighbours whose matches are tried
 CHUNK = 1 << 14
 

@@ -34,6 +34,7 @@ TEXTURE = 5.0  # weight of texture beside colour
 OVERUSE = 1.0  # price of using a place once more, in mean squared distances
 FADE = 1.3  # by which trust falls, a pixel into the hole
 SPREAD = 0.3  # of the squared distances: matches much farther than this quantile hardly count
+LARGEST = 4 << 20  # pixels; at higher resolutions matches are taken over, not searched for
 ROUNDS = 12, 6, 3  # of search and vote: at the coarsest resolution, between, at full size
 
 
@@ -81,7 +82,11 @@ def copy_patches(image: Any, hole: Array, valid: Array, source: Array | None = N
     for k, level in enumerate(levels[1:], 1):
         before, ground = ground, ground_of(level.hole, level.source, SIZE)
         match = _upsampled(before, ground, match)
-        values = _copied(level.values, np.flatnonzero(level.hole), ground, match)
+        pixels = np.flatnonzero(level.hole)
+        if level.hole.size > LARGEST:
+            values = _voted(level.values, pixels, ground, match, _shallow(xp, level, ground))
+            continue
+        values = _copied(level.values, pixels, ground, match)
         rounds = ROUNDS[1] if k < len(levels) - 1 else ROUNDS[2]
         values, match = _settled(level, ground, values, match, random, rounds)
     filled = xp.reshape(values[:, : image.shape[2]], image.shape)
@@ -107,7 +112,8 @@ def _pyramid(image: Any, hole: Array, known: Array, source: Array) -> list[_Leve
             weight = xp.astype(total > 0.5, xp.float32)
             hole = to_numpy(pyr_down(xp.asarray(hole[:, :, None].astype(np.float32))))[:, :, 0] >= 0.5
             source = to_numpy(pyr_down(xp.asarray(source[:, :, None].astype(np.float32))))[:, :, 0] > 0.99
-        if np.count_nonzero(cv2.erode(source.astype(np.uint8), np.ones((SIZE, SIZE)))) < LEAST:
+        patches = np.count_nonzero(cv2.erode(source.astype(np.uint8), np.ones((SIZE, SIZE))))
+        if patches < (LEAST if k else 1) or not hole.any():
             break
         levels.insert(0, _Level(xp.reshape(image, (-1, image.shape[2])), hole, source & ~hole))
     return levels or None
@@ -202,8 +208,7 @@ def _settled(
     how = xp.asarray(basis(SIZE, values.shape[1], TEXTURE))
     offered = described(level.values, xp.asarray(ground.sources), ground.steps, how)
     padded = xp.concat([offered, xp.full((1, offered.shape[1]), 1e4, dtype=offered.dtype)])
-    depth = cv2.distanceTransform(level.hole.astype(np.uint8), cv2.DIST_L2, 5).ravel()[ground.targets]
-    shallow = xp.asarray((FADE ** -depth.astype(np.float64)).astype(np.float32))
+    shallow = _shallow(xp, level, ground)
     exact = len(ground.targets) * len(ground.sources) <= EXACT
     price = xp.zeros((padded.shape[0],), dtype=padded.dtype)
     for _ in range(rounds):
@@ -220,6 +225,12 @@ def _settled(
         values = _voted(values, np.flatnonzero(level.hole), ground, match, _trust(away) * shallow)
         price = OVERUSE * xp.mean(away) * xp.asarray(_overuse(ground, to_numpy(match)))
     return values, match
+
+
+def _shallow(xp: Any, level: _Level, ground: Ground) -> Any:
+    """Return how much each target counts (T,) for its depth in the hole."""
+    depth = cv2.distanceTransform(level.hole.astype(np.uint8), cv2.DIST_L2, 5).ravel()[ground.targets]
+    return xp.asarray(np.maximum(FADE**-depth, 1e-6).astype(np.float32))
 
 
 def _overuse(ground: Ground, match: Array) -> Array:
