@@ -2,11 +2,11 @@
 
     python benchmarks/fill.py --json benchmarks/results/fill.json
 
-Photographs come with scikit-image. Holes are thin (scratches of 3 and 7 px, text) or large (blobs of 5, 10 and
-20 % of the picture), drawn by seed. Peers: OpenCV's Telea and Navier-Stokes, scikit-image's biharmonic, and,
-where the contrib wheel is installed, xphoto's shift-map. PSNR is over the hole's pixels, SSIM the mean of its
-map there. `roughness` is the mean gradient in the hole, of the truth's: a smeared fill has little. Seconds are
-CPU time, so that a busy machine says the same; one thread each.
+Photographs come with scikit-image. Holes are thin (scratches of 3 and 7 px, text) or large (blobs of 5, 10
+and 20 % of the picture), drawn by seed. Peers: OpenCV's Telea and Navier-Stokes, scikit-image's biharmonic,
+and, where the contrib wheel is installed, xphoto's shift-map. PSNR is over the hole's pixels, SSIM the mean
+of its map there. `roughness` is the mean gradient in the hole, of the truth's: a smeared fill has little.
+Seconds are CPU time, so that a busy machine says the same; one thread each.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from composer.samples import picture
 Array = NDArray[Any]
 PHOTOS = ("astronaut.png", "coffee.png", "chelsea.png", "gravel.png", "brick.png", "grass.png")
 THIN, LARGE = ("scratch-3", "scratch-7", "text"), ("blob-5", "blob-10", "blob-20")
-SIDE = 384
+SIDE = 300
 
 
 def holes(kind: str, random: np.random.Generator) -> Array:
@@ -45,7 +45,7 @@ def holes(kind: str, random: np.random.Generator) -> Array:
             curve = (1 - t) ** 2 * points[0] + 2 * t * (1 - t) * points[1] + t**2 * points[2]
             cv2.polylines(mask, [np.rint(curve).astype(np.int32)], False, 1, int(size))
     elif name == "text":
-        for y in range(40, SIDE, 60):
+        for y in range(40, SIDE, 50):
             at = int(random.integers(5, 40)), y
             cv2.putText(mask, "All that is written", at, cv2.FONT_HERSHEY_SIMPLEX, 1.0, 1, 3)
     else:

@@ -118,7 +118,7 @@ def local_regions(labels: Array, holes: Sequence[Hole], which: Array) -> list[Re
     Tiles bound memory where a thin hole crosses the whole photo, and take many small holes at once.
     """
     size = labels.shape[1], labels.shape[0]
-    thin = which & np.array([False, *(h.width_px <= THIN_PX for h in holes)])
+    thin = which & np.array([False, *(h.widest_px <= THIN_PX for h in holes)])
     regions = []
     for y in range(0, size[1], TILE):
         for x in range(0, size[0], TILE):

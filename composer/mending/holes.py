@@ -18,10 +18,14 @@ __all__ = ["Hole", "clipped", "find_holes", "grown"]
 
 @dataclass(frozen=True)
 class Hole:
-    """One connected hole: its rectangle, how many pixels it has, and how wide it is at its widest."""
+    """One connected hole: its rectangle, how many pixels it has, how wide it is at its widest and mostly.
+
+    Where scratches cross, `widest_px` is large; `width_px` is that of a strip of the same mean depth.
+    """
 
     rect: Rect
     area: int
+    widest_px: float
     width_px: float
 
 
@@ -51,8 +55,9 @@ def find_holes(mask: Array) -> tuple[Array, tuple[Hole, ...]]:
     depth = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
     deepest = np.zeros(count, np.float32)
     np.maximum.at(deepest, labels[mask], depth[mask])
+    mean = np.bincount(labels[mask], depth[mask], count) / np.maximum(stats[:, 4], 1)
     holes = []
-    for (x, y, width, height, area), deep in zip(stats[1:], deepest[1:], strict=True):
+    for (x, y, width, height, area), deep, typical in zip(stats[1:], deepest[1:], mean[1:], strict=True):
         rect = Rect(int(x), int(y), int(x + width), int(y + height))
-        holes.append(Hole(rect, int(area), 2 * float(deep) - 1))
+        holes.append(Hole(rect, int(area), 2 * float(deep) - 1, 4 * float(typical) - 2))
     return labels, tuple(holes)

@@ -25,7 +25,7 @@ from composer.mending.transport import coherence_transport
 
 Array = NDArray[Any]
 
-__all__ = ["copy_patches"]
+__all__ = ["SIZE", "copy_patches"]
 
 SIZE = 7  # of a patch, in pixels of every resolution
 FEW = 4096  # sources that are tried where nothing is known yet
