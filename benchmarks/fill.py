@@ -123,10 +123,11 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--kinds", nargs="*", default=[*THIN, *LARGE])
+    parser.add_argument("--photos", nargs="*", default=PHOTOS)
     given = parser.parse_args()
     cv2.setNumThreads(1)
     rows = []
-    for number, photo in enumerate(PHOTOS):
+    for number, photo in enumerate(given.photos):
         whole = picture(photo)
         truth = np.ascontiguousarray(whole[:SIDE, -SIDE:])
         for kind in given.kinds:

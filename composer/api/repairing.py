@@ -90,16 +90,7 @@ def repair(
     >>> [(f.kind, f.operator) for f in result.faults]
     [('box', 'mixed')]
     """
-    if fill not in ("auto", *get_args(Fills)):
-        raise OptionError(f'fill is "{fill}"; give one of auto, {", ".join(get_args(Fills))}')
-    if (fill == "donor") > bool(len(donors)) or (len(donors) and fill not in ("auto", "donor")):
-        raise OptionError(
-            f'fill is "{fill}" with {len(donors)} donors; donors go with auto or donor, and only then'
-        )
-    if grow < 0:
-        raise OptionError(f"grow is {grow}; give 0 or more pixels")
-    if mask is None and box is None:
-        raise OptionError("there is nothing to fill; give a mask or a box")
+    _check_options(fill, len(donors), grow, mask is None and box is None)
     target = Path(output) if output is not None else None
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     picture = read_picture(photo, "photo", context.max_memory)
@@ -118,7 +109,8 @@ def repair(
         givers, notes = _givers(donors, picture, valid & ~marked) if found else ([], ())
         names = choose(found, able, fill, pixels=picture.pixels, labels=labels, valid=valid, donors=givers)
         regions = regions_of(names, labels, found, allowed)
-        pixels = fill_holes(picture.pixels, labels, valid, regions, operators(allowed, seed, givers), context)
+        fills = operators(allowed, seed, givers, context.device)
+        pixels = fill_holes(picture.pixels, labels, valid, regions, fills, context)
         watch(Event("fill", 1.0, time.perf_counter() - started))
     by_mask = np.isin(np.arange(1, len(found) + 1), labels[painted])
     faults = tuple(
@@ -130,6 +122,17 @@ def repair(
         notes += tuple(write_picture(target, pixels, picture.alpha, picture))
     image = pixels if picture.alpha is None else np.dstack([pixels, picture.alpha])
     return Repaired(image, marked, faults, target, notes, tuple(watch.stages.items()), peak_mb())
+
+
+def _check_options(fill: str, donors: int, grow: int, nothing: bool) -> None:
+    if fill not in ("auto", *get_args(Fills)):
+        raise OptionError(f'fill is "{fill}"; give one of auto, {", ".join(get_args(Fills))}')
+    if (fill == "donor") > bool(donors) or (donors and fill not in ("auto", "donor")):
+        raise OptionError(f'fill is "{fill}" with {donors} donors; give donors to auto or donor only')
+    if grow < 0:
+        raise OptionError(f"grow is {grow}; give 0 or more pixels")
+    if nothing:
+        raise OptionError("there is nothing to fill; give a mask or a box")
 
 
 def _boxes(box: Any) -> list[Rect]:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.backend import gaussian
+from composer.backend import gaussian, to_device, to_numpy
 from composer.media.picture import as_float
 from composer.mending.diffusion import biharmonic, harmonic, navier_stokes, telea
 from composer.mending.donor import Donor, covers, from_donor
@@ -92,15 +92,18 @@ def _donor_of(donors: Sequence[Donor], labels: Array, rect: Rect, k: int) -> Don
     return next((d for d in donors if covers(d, x + rect.x0, y + rect.y0)), None)
 
 
-def operators(source: Array | None, seed: int, donors: Sequence[Donor]) -> Mapping[str, Fill]:
-    """Return all operators by name; patches are taken from `source` (H, W) bool, where it is given."""
+def operators(source: Array | None, seed: int, donors: Sequence[Donor], device: str) -> Mapping[str, Fill]:
+    """Return all operators by name; patches are taken from `source` (H, W) bool, where it is given.
+
+    Patches are sought on the device; for all else, thin holes, the host is quicker.
+    """
 
     def local(fill: Callable[[Array, Array, Array], Array]) -> Fill:
         return lambda image, hole, valid, where: fill(image, hole, valid)
 
     def patches(image: Array, hole: Array, valid: Array, where: Rect) -> Array:
         part = None if source is None else source[where.y0 : where.y1, where.x0 : where.x1]
-        return np.asarray(copy_patches(image, hole, valid, part, seed))
+        return to_numpy(copy_patches(to_device(image, device), hole, valid, part, seed))
 
     def donor(image: Array, hole: Array, valid: Array, where: Rect) -> Array:
         y, x = np.nonzero(hole)

@@ -112,7 +112,7 @@ def _pyramid(image: Any, hole: Array, known: Array, source: Array) -> list[_Leve
             weight = xp.astype(total > 0.5, xp.float32)
             hole = to_numpy(pyr_down(xp.asarray(hole[:, :, None].astype(np.float32))))[:, :, 0] >= 0.5
             source = to_numpy(pyr_down(xp.asarray(source[:, :, None].astype(np.float32))))[:, :, 0] > 0.99
-        patches = np.count_nonzero(cv2.erode(source.astype(np.uint8), np.ones((SIZE, SIZE))))
+        patches = len(ground_of(hole, source, SIZE).sources)
         if patches < (LEAST if k else 1) or not hole.any():
             break
         levels.insert(0, _Level(xp.reshape(image, (-1, image.shape[2])), hole, source & ~hole))

@@ -7,9 +7,10 @@ from typing import Any
 import array_api_strict as strict
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from composer.backend import to_numpy
+from composer.backend import to_device, to_numpy
 from composer.mending.diffusion import biharmonic
 from composer.mending.nearest import basis, best_match, described, ground_of, search
 from composer.mending.patches import SIZE, copy_patches
@@ -118,3 +119,12 @@ def test_keeps_to_the_standard() -> None:
     found = copy_patches(strict.asarray(truth), mask, valid)
     assert isinstance(found, type(strict.asarray(0)))
     np.testing.assert_allclose(to_numpy(found), plain, atol=1e-3)
+
+
+@pytest.mark.gpu
+def test_gpu_fills_as_the_cpu_does() -> None:
+    truth, mask = checks(), disc(128, 20)
+    plain = copy_patches(truth, mask, ~mask)
+    found = to_numpy(copy_patches(to_device(truth, "cuda"), mask, ~mask))
+    assert np.abs(found - plain)[mask].mean() < 0.01
+    assert np.abs(found - truth)[mask].mean() < 0.03
