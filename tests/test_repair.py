@@ -211,3 +211,9 @@ def test_auto_goes_by_width_and_texture() -> None:
     smooth = np.linspace(0, 1, 256 * 256, dtype=np.float32).reshape(256, 256)
     names = [f.operator for f in composer.repair(smooth, box=boxes).faults]
     assert names == ["mixed", "mixed", "patches"]
+
+
+def test_a_hole_too_large_to_be_solved_for_is_refused() -> None:
+    large = np.zeros((520, 560, 1), np.uint8)
+    with pytest.raises(OptionError, match="harmonic takes 250000; fill it with patches"):
+        composer.repair(large, box=(5, 5, 510, 510), fill="harmonic")

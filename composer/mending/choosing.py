@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend import gaussian, to_device, to_numpy
+from composer.errors import OptionError
 from composer.media.picture import as_float
 from composer.mending.diffusion import biharmonic, harmonic, navier_stokes, telea
 from composer.mending.donor import Donor, covers, from_donor
-from composer.mending.filling import Fill, Region, group_regions, local_regions, single_regions
+from composer.mending.filling import CUT_PX, Fill, Region, group_regions, local_regions, single_regions
 from composer.mending.holes import Hole, clipped
 from composer.mending.patches import SIZE, copy_patches
 from composer.mending.transport import coherence_transport
@@ -39,6 +40,7 @@ LOCAL: dict[str, Callable[[Array, Array, Array], Array]] = {
 }
 THIN_PX = 16.0  # up to this width nothing beats "mixed"
 WIDE_PX = 48.0  # up to this width it does where the surroundings are smooth
+SOLVED = 250_000  # pixels of one hole that are solved for at once, at most
 SMOOTH = 0.008  # mean departure from their own blur, of white
 
 
@@ -55,10 +57,21 @@ def choose(
     """Return each hole's operator; "" for those that nothing valid touches (`able` (holes + 1,) is False).
 
     "auto" and "donor" take a donor that covers the hole, else go by its width and what surrounds it.
+
+    Raises
+    ------
+    OptionError
+        A hole is too large for the operator named.
     """
     names = []
     for k, (hole, touches) in enumerate(zip(holes, able[1:], strict=True), 1):
+        heavy = hole.widest_px > CUT_PX and hole.area > SOLVED
         if fill not in ("auto", "donor"):
+            if heavy and fill in ("harmonic", "biharmonic", "mixed"):
+                raise OptionError(
+                    f"the hole at {hole.rect.x0}, {hole.rect.y0} has {hole.area} pixels, {fill} takes "
+                    f"{SOLVED}; fill it with patches"
+                )
             names.append(fill if touches else "")
         elif _donor_of(donors, labels, hole.rect, k) is not None:
             names.append("donor")
@@ -67,7 +80,7 @@ def choose(
         elif hole.width_px <= THIN_PX:
             names.append("mixed")
         else:
-            wide = hole.width_px > WIDE_PX or _roughness(pixels, labels, valid, hole) > SMOOTH
+            wide = heavy or hole.width_px > WIDE_PX or _roughness(pixels, labels, valid, hole) > SMOOTH
             names.append("patches" if wide else "mixed")
     return names
 

@@ -19,10 +19,19 @@ from composer.records import Context, Rect
 Array = NDArray[Any]
 Fill = Callable[[Array, Array, Array, Rect], Array]
 
-__all__ = ["Fill", "Region", "fill_holes", "group_regions", "local_regions", "reachable", "single_regions"]
+__all__ = [
+    "CUT_PX",
+    "Fill",
+    "Region",
+    "fill_holes",
+    "group_regions",
+    "local_regions",
+    "reachable",
+    "single_regions",
+]
 
 TILE = 512
-THIN_PX = 24  # holes up to this width may be cut at tiles
+CUT_PX = 24  # holes up to this width may be cut at tiles
 HALO = 64  # beyond which the rest of a thin hole is not felt: 2.7 widths, exp(-2.7 pi) of a difference
 MARGIN = 96, 320  # pixels around a large hole where patches are looked for, at least and at most
 
@@ -118,7 +127,7 @@ def local_regions(labels: Array, holes: Sequence[Hole], which: Array) -> list[Re
     Tiles bound memory where a thin hole crosses the whole photo, and take many small holes at once.
     """
     size = labels.shape[1], labels.shape[0]
-    thin = which & np.array([False, *(h.widest_px <= THIN_PX for h in holes)])
+    thin = which & np.array([False, *(h.widest_px <= CUT_PX for h in holes)])
     regions = []
     for y in range(0, size[1], TILE):
         for x in range(0, size[0], TILE):

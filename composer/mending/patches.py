@@ -34,7 +34,7 @@ TEXTURE = 5.0  # weight of texture beside colour
 OVERUSE = 1.0  # price of using a place once more, in mean squared distances
 FADE = 1.3  # by which trust falls, a pixel into the hole
 SPREAD = 0.3  # of the squared distances: matches much farther than this quantile hardly count
-LARGEST = 4 << 20  # pixels; at higher resolutions matches are taken over, not searched for
+LARGEST = 2 << 20  # pixels; at higher resolutions matches are taken over, not searched for
 ROUNDS = 12, 6, 3  # of search and vote: at the coarsest resolution, between, at full size
 
 
