@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from composer.api.cloning import clone
     from composer.api.fusing import fuse
     from composer.api.harmonizing import harmonize
+    from composer.api.repairing import repair
     from composer.api.stitching import run, stitch
     from composer.batch import Batch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
-    from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
-    from composer.results import Cloned, Fused, Harmonized, Panorama, Stitched
+    from composer.records import Camera, Composition, Context, Fault, Layer, Patch, Photo, Tile
+    from composer.results import Cloned, Fused, Harmonized, Panorama, Repaired, Stitched
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "ComposerError",
     "Composition",
     "Context",
+    "Fault",
     "Fused",
     "Harmonized",
     "Layer",
@@ -33,11 +35,13 @@ __all__ = [
     "Patch",
     "Photo",
     "Pipeline",
+    "Repaired",
     "Stitched",
     "Tile",
     "clone",
     "fuse",
     "harmonize",
+    "repair",
     "run",
     "stitch",
     "stitch_each",
@@ -50,11 +54,13 @@ _HOMES = {
     "Harmonized": "results",
     "Panorama": "results",
     "Pipeline": "pipeline",
+    "Repaired": "results",
     "Stitched": "results",
     "harmonize": "api.harmonizing",
     "clone": "api.cloning",
     "Fused": "results",
     "fuse": "api.fusing",
+    "repair": "api.repairing",
     "run": "api.stitching",
     "stitch": "api.stitching",
     "stitch_each": "api.batches",

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from composer.media.decode import decode
 from composer.media.header import read_photo
-from composer.records import Composition, Unused
+from composer.records import Composition, Fault, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Cloned", "Edited", "Fused", "Harmonized", "Panorama", "Stitched"]
+__all__ = ["Cloned", "Edited", "Fused", "Harmonized", "Panorama", "Repaired", "Stitched"]
 
 
 @dataclass(frozen=True)
@@ -214,3 +214,34 @@ class Harmonized(Edited):
         colours = {"before": self.before, "after": self.after, "around": self.around}
         means = {name: [round(k, 4) for k in c] if c else None for name, c in colours.items()}
         return {**super().summary(), "method": self.method, "strength": self.strength, **means}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repaired(Edited):
+    """What `repair` returns.
+
+    Attributes
+    ----------
+    mask : (H, W) bool
+        What was to be mended.
+    faults : tuple of Fault
+        Each fault, and what mended it.
+    """
+
+    mask: Array = field(repr=False, compare=False)
+    faults: tuple[Fault, ...] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        faults = [
+            {
+                "kind": f.kind,
+                **{"x": f.rect.x0, "y": f.rect.y0, "width": f.rect.width, "height": f.rect.height},
+                "confidence": round(f.confidence, 3),
+                "operator": f.operator or None,
+            }
+            for f in self.faults
+        ]
+        height, width = self.mask.shape
+        sizes = {"width": width, "height": height, "mended_px": int(self.mask.sum())}
+        return {**super().summary(), **sizes, "faults": faults}

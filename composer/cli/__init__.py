@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go o
 
 import typer
 
-from composer.cli import cloning, fusing, harmonizing, stitching
+from composer.cli import cloning, fusing, harmonizing, repairing, stitching
 
 __all__ = ["app", "main"]
 
@@ -29,6 +29,7 @@ app.command()(stitching.run)
 app.command()(harmonizing.harmonize)
 app.command()(cloning.clone)
 app.command()(fusing.fuse)
+app.command()(repairing.repair)
 
 
 @app.command()

@@ -1,0 +1,1 @@
+"""Mending: holes in one photograph, and what fills them."""

@@ -1,0 +1,219 @@
+"""The verb `repair`: holes that a mask or a box marks, filled, all else as it was."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+from typer.testing import CliRunner
+
+import composer
+from composer.cli import app
+from composer.errors import OptionError, OutputError
+from composer.records import Rect
+from composer.samples import picture
+
+Array = NDArray[Any]
+FILLS = ("auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges", "mixed", "patches")
+
+
+def photo(size: int = 96) -> Array:
+    return picture("coffee.png")[100 : 100 + size, 200 : 200 + size]
+
+
+def scratch(size: int = 96) -> Array:
+    mask = np.zeros((size, size), bool)
+    mask[20:70, 40:43] = True
+    mask[80:86, 10:60] = True
+    return mask
+
+
+def as_type(pixels: Array, dtype: str) -> Array:
+    scale: dict[str, Any] = {"uint8": 1, "uint16": 257, "float32": np.float32(1 / 255)}
+    return (pixels.astype(dtype) * scale[dtype]).astype(dtype)
+
+
+def psnr(found: Array, truth: Array, mask: Array) -> float:
+    error = (found[mask].astype(float) - truth[mask].astype(float)) / 255
+    return float(-10 * np.log10((error**2).mean()))
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_fills_every_type_and_leaves_the_rest(fill: str, dtype: str, channels: int) -> None:
+    colour = photo()
+    alpha = np.full((96, 96, 1), 255, np.uint8)
+    planes = {1: colour[:, :, :1], 3: colour, 4: np.concatenate([colour, alpha], 2)}[channels]
+    truth, mask = as_type(planes, dtype), scratch()
+    damaged = np.where(mask[:, :, None], 0, truth).astype(dtype)
+    if channels == 4:
+        damaged[:, :, 3] = truth[:, :, 3]
+    result = composer.repair(damaged, mask, fill=fill)
+    assert result.image.dtype == truth.dtype
+    assert result.image.shape == truth.shape
+    assert np.array_equal(result.image[~mask], truth[~mask])
+    top = {"uint8": 1, "uint16": 257, "float32": 1 / 255}[dtype]
+    assert psnr(result.image / top, truth / top, mask) > 19
+    assert [f.kind for f in result.faults] == ["mask", "mask"]
+
+
+def test_what_alpha_hides_is_no_source_and_alpha_stays() -> None:
+    pixels = np.full((40, 40, 4), 100, np.uint8)
+    pixels[:, :, 3] = 200
+    pixels[:, 20:] = 255, 255, 255, 0
+    mask = np.zeros((40, 40), bool)
+    mask[10:30, 18:20] = True
+    for fill in FILLS:
+        found = composer.repair(pixels, mask, fill=fill).image
+        assert np.array_equal(found[:, :, 3], pixels[:, :, 3])
+        np.testing.assert_allclose(found[mask][:, :3], 100, atol=3 if fill == "telea" else 0)
+
+
+def test_holes_may_be_nan_and_nan_is_no_source() -> None:
+    pixels = np.full((40, 40, 3), 0.25, np.float32)
+    mask = np.zeros((40, 40), bool)
+    mask[10:20, 10:14] = True
+    pixels[mask] = np.nan
+    pixels[15, 15] = np.nan
+    for fill in FILLS:
+        found = composer.repair(pixels, mask, fill=fill).image
+        np.testing.assert_allclose(found[mask], 0.25, atol=0.01 if fill == "telea" else 1e-5)
+        assert np.isnan(found[15, 15]).all()
+
+
+def test_a_hole_that_touches_nothing_visible_is_left_and_said() -> None:
+    pixels = np.full((40, 40, 4), 200, np.uint8)
+    pixels[:, 20:, 3] = 0
+    mask = np.zeros((40, 40), bool)
+    mask[10:13, 10:13] = mask[10:13, 30:33] = True
+    result = composer.repair(pixels, mask)
+    assert [bool(f.operator) for f in result.faults] == [True, False]
+    assert "1 hole touches nothing visible, at 30, 10" in result.notes[0]
+    assert np.array_equal(result.image[:, 20:], pixels[:, 20:])
+
+
+def test_nothing_marked_changes_nothing() -> None:
+    result = composer.repair(photo(), np.zeros((96, 96), bool))
+    assert np.array_equal(np.asarray(result), photo())
+    assert result.faults == ()
+
+
+@pytest.mark.parametrize(
+    ("mask", "options", "message"),
+    [
+        (None, {}, "give a mask or a box"),
+        (np.ones((96, 96), bool), {}, "leave nothing of the photo"),
+        (np.ones((9, 7), bool), {}, "the mask has 7 x 9 pixels, the photo 96 x 96"),
+        (None, {"box": (96, 0, 4, 4)}, "outside the photo"),
+        (None, {"box": (1, 2, 3)}, "give x, y, width and height"),
+        (None, {"box": (1, 2, 3, 4), "fill": "magic"}, 'fill is "magic"; give one of auto, harmonic'),
+        (None, {"box": (1, 2, 3, 4), "grow": -1}, "grow is -1"),
+    ],
+)
+def test_what_makes_no_sense_is_said(mask: Array | None, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        composer.repair(photo(), mask, **options)
+
+
+def test_the_photo_is_never_the_output(tmp_path: Path) -> None:
+    Image.fromarray(photo()).save(tmp_path / "a.png")
+    with pytest.raises(OutputError, match="one of the inputs"):
+        composer.repair(tmp_path / "a.png", box=(5, 5, 3, 3), output=tmp_path / "a.png")
+
+
+def test_boxes_and_masks_make_holes_that_grow() -> None:
+    mask = np.zeros((96, 96), bool)
+    mask[70:73, 70:73] = True
+    result = composer.repair(photo(), mask, box=[(10, 20, 4, 30), (90, 90, 20, 20)], grow=2)
+    assert [(f.kind, f.rect) for f in result.faults] == [
+        ("box", Rect(8, 18, 16, 52)),
+        ("mask", Rect(68, 68, 75, 75)),
+        ("box", Rect(88, 88, 96, 96)),
+    ]
+    assert result.mask.sum() == sum(1 for _ in zip(*np.nonzero(result.mask), strict=True)) > 300
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 60)] * 2, *[st.integers(1, 20)] * 2), min_size=1, max_size=5))
+def test_outside_the_holes_every_bit_stays(boxes: list[tuple[int, int, int, int]]) -> None:
+    pixels = photo(64)
+    inside = [b for b in boxes if b[0] < 64 and b[1] < 64]
+    result = composer.repair(pixels, box=inside)
+    assert np.array_equal(result.image[~result.mask], pixels[~result.mask])
+    again = composer.repair(np.where(result.mask[:, :, None], 7, pixels).astype(np.uint8), result.mask)
+    assert np.array_equal(result.image, again.image)  # what was in the holes does not count
+
+
+@pytest.mark.parametrize("fill", FILLS)
+def test_workers_change_nothing(fill: str) -> None:
+    times = 2 if fill == "patches" else 7
+    pixels = np.tile(photo(), (times, times, 1))
+    mask = np.tile(scratch(), (times, times))
+    one, two = (composer.repair(pixels, mask, fill=fill, workers=n).image for n in (1, 2))
+    assert np.array_equal(one, two)
+
+
+def test_a_long_thin_hole_shows_no_trace_of_the_tiles() -> None:
+    rows, columns = np.mgrid[:60, :1100] / 1100
+    pixels = np.dstack([rows, columns, 1 - columns]).astype(np.float32)
+    mask = np.zeros((60, 1100), bool)
+    mask[25:35] = True
+    found = composer.repair(pixels, mask, fill="biharmonic").image
+    np.testing.assert_allclose(found, pixels, atol=2e-3)
+
+
+def test_the_command_does_what_the_function_does(tmp_path: Path) -> None:
+    Image.fromarray(photo()).save(tmp_path / "a.png")
+    Image.fromarray(scratch()).save(tmp_path / "m.png")
+    arguments = [
+        "repair", str(tmp_path / "a.png"), "--mask", str(tmp_path / "m.png"), "--box", "60,10,5,5",
+        "--fill", "edges", "--grow", "1", "-o", str(tmp_path / "o.png"),
+        "--summary", str(tmp_path / "s.json"),
+    ]  # fmt: skip
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    wanted = composer.repair(photo(), scratch(), box=(60, 10, 5, 5), fill="edges", grow=1)
+    with Image.open(tmp_path / "o.png") as image:
+        assert np.array_equal(np.asarray(image), wanted.image)
+    said = json.loads((tmp_path / "s.json").read_text())
+    assert [f["kind"] for f in said["faults"]] == ["box", "mask", "mask"]
+    assert said["mended_px"] == wanted.mask.sum()
+    assert f"{wanted.mask.sum()} pixels in 3 holes filled: 3 by edges" in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [([], 2, "give --mask or --box"), (["--box", "1,2,3"], 1, "--box 1,2,3: write X,Y,WIDTH,HEIGHT")],
+)
+def test_wrong_usage(tmp_path: Path, arguments: list[str], status: int, message: str) -> None:
+    Image.fromarray(photo()).save(tmp_path / "a.png")
+    done = CliRunner().invoke(
+        app, ["repair", str(tmp_path / "a.png"), "-o", str(tmp_path / "o.png"), *arguments]
+    )
+    assert done.exit_code == status
+    assert message in done.output
+    assert not (tmp_path / "o.png").exists()
+
+
+def test_auto_goes_by_width_and_texture() -> None:
+    rough = picture("gravel.png")[:256, :256]
+    boxes = [(10, 20, 8, 200), (60, 60, 30, 40), (140, 100, 90, 90)]
+    names = [f.operator for f in composer.repair(rough, box=boxes).faults]
+    assert names == ["mixed", "patches", "patches"]
+    smooth = np.linspace(0, 1, 256 * 256, dtype=np.float32).reshape(256, 256)
+    names = [f.operator for f in composer.repair(smooth, box=boxes).faults]
+    assert names == ["mixed", "mixed", "patches"]
+
+
+def test_a_hole_too_large_to_be_solved_for_is_refused() -> None:
+    large = np.zeros((520, 560, 1), np.uint8)
+    with pytest.raises(OptionError, match="harmonic takes 250000; fill it with patches"):
+        composer.repair(large, box=(5, 5, 510, 510), fill="harmonic")
