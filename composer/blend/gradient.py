@@ -82,7 +82,7 @@ def solve_factors(
     sheets = over(context, "gradient", lambda k: _sheet(small, k, firsts[k], seams), range(len(tiles)))
     channels = max(t.image.shape[2] for t in tiles)
     found = [
-        _meeting(small, (tiles[i], tiles[j]), (sheets[i], sheets[j]), cells, channels)
+        _meeting(small, (tiles[i], tiles[j]), (sheets[i], sheets[j]), cells, channels=channels)
         for i, j, cells in _along(seams, small.closed)
     ]
     met = [m for m in found if m is not None]
@@ -131,7 +131,7 @@ def _along(seams: Array, closed: bool) -> Iterator[tuple[int, int, Array]]:
 
 
 def _meeting(
-    small: Composition, tiles: Sequence[Tile], sheets: Sequence[_Sheet], cells: Array, channels: int
+    small: Composition, tiles: Sequence[Tile], sheets: Sequence[_Sheet], cells: Array, *, channels: int
 ) -> _Meeting | None:
     """Return what two layers have to agree on along their seam, None where they share nothing there.
 
