@@ -6,11 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from composer.api.refining import refine
     from composer.api.stitching import run, stitch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Layer, Patch, Photo, Tile
-    from composer.results import Panorama, Stitched
+    from composer.results import Panorama, Refined, Stitched
 
 __version__ = "0.1.0"
 
@@ -24,8 +25,10 @@ __all__ = [
     "Patch",
     "Photo",
     "Pipeline",
+    "Refined",
     "Stitched",
     "Tile",
+    "refine",
     "run",
     "stitch",
 ]
@@ -35,6 +38,8 @@ _HOMES = {
     "Panorama": "results",
     "Pipeline": "pipeline",
     "Stitched": "results",
+    "Refined": "results",
+    "refine": "api.refining",
     "run": "api.stitching",
     "stitch": "api.stitching",
 }

@@ -12,6 +12,8 @@ __all__ = [
     "OutputError",
     "PhotoError",
     "PipelineError",
+    "TrainingError",
+    "WeightsError",
 ]
 
 
@@ -59,3 +61,11 @@ class NothingToStitch(ComposerError):
 
 class Cancelled(ComposerError):
     """The caller asked to stop."""
+
+
+class WeightsError(ComposerError):
+    """A file of learned weights is missing, damaged, a pickle, or made for something else."""
+
+
+class TrainingError(ComposerError):
+    """Training cannot begin or go on: too few photographs, or a run that does not fit its options."""

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
+from composer.learn.refining import Refusal
 from composer.media.decode import decode
 from composer.media.header import read_photo
 from composer.records import Composition, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Panorama", "Stitched"]
+__all__ = ["Panorama", "Refined", "Stitched"]
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,45 @@ class Stitched:
                 for p in self.panoramas
             ],
             "unused": [{"photo": u.photo, "reason": u.reason} for u in self.unused],
+            "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
+            "peak_mb": round(self.peak_mb, 1),
+        }
+
+
+@dataclass(frozen=True)
+class Refined:
+    """What `refine` returns: `numpy.asarray` of it is the picture.
+
+    Attributes
+    ----------
+    image : (H, W, C) array of the composite's type
+    output : Path or None
+    refusals : tuple of Refusal
+        Parts of the mask that were left alone because the change could not be explained.
+    changed : float
+        Share of the mask's pixels that were changed.
+    notes : tuple of str
+        What the output's format could not keep.
+    """
+
+    image: Array = field(repr=False)
+    output: Path | None = None
+    refusals: tuple[Refusal, ...] = ()
+    changed: float = 0.0
+    notes: tuple[str, ...] = ()
+    stages: tuple[tuple[str, float], ...] = ()
+    peak_mb: float = 0.0
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the picture."""
+        return np.array(self.image, dtype, copy=copy)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        return {
+            "output": str(self.output) if self.output else None,
+            "changed": round(self.changed, 4),
+            "refused": [{"rect": list(r.rect), "reason": r.reason} for r in self.refusals],
             "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
             "peak_mb": round(self.peak_mb, 1),
         }

@@ -46,6 +46,7 @@ def stitch(
     exclude: str | Path | None = None,
     ghosts: str = "keep",
     blend: str = "multiband",
+    refine: bool = False,
     pairs: str | Path = "auto",
     load: str | Path | None = None,
     template: str | Path | None = None,
@@ -96,6 +97,8 @@ def stitch(
     ghosts : "keep" or "remove"
         Whether things that moved are shown whole, or left out where other photos show what is behind.
     blend : "multiband", "feather" or "none"
+    refine : bool
+        Mend what is wrong along the seams by the learned refiner (see `composer.refine`).
     pairs : "auto", "all", "sequence", "gps", or path
         Which photos are matched: those that seem to share something, all with all, neighbours in the
         order given (the last with the first), nearest by EXIF, or those that a text file names, two
@@ -180,7 +183,7 @@ def stitch(
             "exposure": {"anchor": anchor},
             "seams": {"ghosts": ghosts},
         }  # fmt: skip
-        pipeline = stitching(blend, options)
+        pipeline = stitching(blend, options, refine)
     pipeline = pipeline.with_options(settings or {})
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     with one_thread_each():

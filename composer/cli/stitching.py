@@ -101,6 +101,9 @@ def stitch(
         Ghosts, typer.Option(help="Show things that moved whole, or leave them out.")
     ] = Ghosts.keep,
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Mend what is wrong along seams by the learned refiner.")
+    ] = False,
     pairs: Annotated[
         str,
         typer.Option(metavar="HOW|FILE", help="Photos to match: auto, all, sequence, gps, or from a file."),
@@ -144,7 +147,7 @@ def stitch(
             photos or [], output, projection=projection.value, crop=crop.value, width=width,
             preview=preview, yaw=yaw, pitch=pitch, roll=roll, fov=_fov(fov), points=points,
             lens=lens.value, lens_fov=lens_fov, anchor=anchor, include=include, exclude=exclude,
-            ghosts=ghosts.value, pairs=pairs, blend=blend.value, load=load, template=template, save=save,
+            ghosts=ghosts.value, pairs=pairs, blend=blend.value, refine=refine, load=load, template=template, save=save,
             cube=cube, patches=_patches(patch or []), layers=layers, report=report,
             settings=as_settings(settings or []), device=device.value, workers=workers,
             max_memory=as_bytes(max_memory), observe=observe, cancelled=cancelled,
