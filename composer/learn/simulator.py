@@ -243,9 +243,8 @@ def _filled(scene: Array, rng: np.random.Generator, size: int) -> Sample:
     hole = np.zeros((size, size), np.uint8)
     for _ in range(int(rng.integers(1, 5))):
         points = np.cumsum(rng.normal(0, 14, (6, 2)), 0) + rng.uniform(0.2, 0.8, 2) * size
-        cv2.polylines(
-            hole, [np.clip(points, 0, size - 1).astype(np.int32)], False, 255, int(rng.integers(2, 9))
-        )
+        line = np.clip(points, 0, size - 1).astype(np.int32)
+        cv2.polylines(hole, [line], False, 255, int(rng.integers(2, 9)))
     eight = (truth * 255 + 0.5).astype(np.uint8)
     method = cv2.INPAINT_TELEA if rng.random() < 0.5 else cv2.INPAINT_NS
     found = cv2.inpaint(eight, hole, 4, method) / np.float32(255)
