@@ -31,7 +31,9 @@ class Block(nn.Module):
 
 
 class Refiner(nn.Module):
-    """Correct a composite: a residual and a gate at every pixel, and exposure on a coarse grid.
+    """Correct a composite by three things: a share of the other view, exposure on a coarse grid, a residual.
+
+    A gate says at every pixel how sure it is that something is wrong.
 
     Parameters
     ----------
@@ -49,10 +51,11 @@ class Refiner(nn.Module):
         self.coarse = nn.Conv2d(2 * width, 6, 1)
         self.up = nn.Conv2d(2 * width, 4 * width, 1)
         self.after = nn.Sequential(Block(width), Block(width))
-        self.head = nn.Conv2d(width, 64, 3, padding=1)
+        self.head = nn.Conv2d(width, 16 * 5, 3, padding=1)
         for last in (self.coarse, self.head):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
+        nn.init.constant_(self.head.bias[64:], -3.0)  # nothing of the other view to begin with
 
     def forward(self, planes: Tensor) -> tuple[Tensor, Tensor]:
         """Return what to add to the composite (N, 3, H, W), and the gate's logit (N, 1, H, W).
@@ -65,9 +68,10 @@ class Refiner(nn.Module):
         exposure = interpolate(exposure, scale_factor=16.0, mode="bilinear", align_corners=False)
         x = self.after(x + pixel_shuffle(self.up(deep), 2))
         fine = pixel_shuffle(self.head(x), 4)
-        rgb = planes[:, :3]
+        rgb, other = planes[:, :3], planes[:, 6:9]
+        share = torch.sigmoid(fine[:, 4:]) * planes[:, 9:10]
         slow = rgb * (torch.exp(0.3 * torch.tanh(exposure[:, :3])) - 1) + 0.1 * torch.tanh(exposure[:, 3:])
-        return slow + 0.5 * torch.tanh(fine[:, :3]), fine[:, 3:]
+        return share * (other - rgb) + slow + 0.5 * torch.tanh(fine[:, :3]), fine[:, 3:4]
 
 
 class Discriminator(nn.Module):

@@ -34,7 +34,7 @@ Array = NDArray[Any]
 __all__ = ["Recipe", "Split", "train_refiner"]
 
 CHECKPOINT = "checkpoint.safetensors"
-SEEN, WRONG = 0.06, 4 / 255  # errors that count fully, and that the gate is to open for
+SEEN, GAIN = 0.06, 1 / 255  # errors that count fully; what is gained where the gate is to open
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class Recipe:
 
     minutes: float = 20.0
     steps: int = 0
-    batch: int = 16
+    batch: int = 8
     size: int = 128
     width: int = 48
-    rate: float = 4e-4
+    rate: float = 8e-4
     adversary: float = 0.02
-    adversary_from: float = 0.4
-    drop_other: float = 0.3
+    adversary_from: float = 0.6
+    drop_other: float = 0.15
     seed: int = 0
 
 
@@ -323,11 +323,12 @@ def _losses(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> dict[s
     slopes = sum(
         (_charbonnier(_slope(free, a) - _slope(truth, a)) * _slope_weight(near, a)).sum() for a in (2, 3)
     )
-    opens = binary_cross_entropy_with_logits(gate, (error > WRONG).float(), mask, reduction="sum")
+    gained = error - (truth - free).detach().abs().amax(1, keepdim=True)
+    opens = binary_cross_entropy_with_logits(gate, (gained > GAIN).float(), mask, reduction="sum")
     return {
         "colour": (_charbonnier(free - truth) * weight).sum() / (3 * total),
         "gradient": 0.5 * slopes / (3 * total),
-        "gate": 0.02 * opens / mask.sum().clamp(min=1.0),
+        "gate": 0.05 * opens / mask.sum().clamp(min=1.0),
         "gated": 0.3 * (_charbonnier(gated - truth) * mask).sum() / (3 * mask.sum().clamp(min=1.0)),
     }
 
