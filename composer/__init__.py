@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from composer.api.evaluating import evaluate
     from composer.api.refining import refine
     from composer.api.stitching import run, stitch
     from composer.errors import ComposerError
@@ -28,6 +29,7 @@ __all__ = [
     "Refined",
     "Stitched",
     "Tile",
+    "evaluate",
     "refine",
     "run",
     "stitch",
@@ -39,6 +41,7 @@ _HOMES = {
     "Pipeline": "pipeline",
     "Stitched": "results",
     "Refined": "results",
+    "evaluate": "api.evaluating",
     "refine": "api.refining",
     "run": "api.stitching",
     "stitch": "api.stitching",

@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go o
 
 import typer
 
-from composer.cli import refining, stitching, training
+from composer.cli import evaluating, refining, stitching, training
 
 __all__ = ["app", "main"]
 
@@ -28,6 +28,7 @@ app.command()(stitching.stitch)
 app.command()(stitching.run)
 app.command()(refining.refine)
 app.command()(training.train)
+app.command()(evaluating.evaluate)
 
 
 @app.command()
