@@ -14,7 +14,7 @@ __all__ = ["outline_distance", "seam_visibility"]
 
 BESIDE = (-24, -16, -8, 8, 16, 24)  # pixels: where the picture's own steps are measured
 SPAN = 3  # pixels on either side of a line that are averaged,
-ALONG = 15  # and so many along it
+ALONG = 61  # and so many along it
 
 
 def outline_distance(mask: Array) -> Array:
