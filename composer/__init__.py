@@ -8,15 +8,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from composer.api.batches import stitch_each
     from composer.api.cloning import clone
+    from composer.api.evaluating import evaluate
     from composer.api.fusing import fuse
     from composer.api.harmonizing import harmonize
+    from composer.api.refining import refine
     from composer.api.repairing import repair
     from composer.api.stitching import run, stitch
+    from composer.api.training import train_refiner
     from composer.batch import Batch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Fault, Layer, Patch, Photo, Tile
-    from composer.results import Cloned, Fused, Harmonized, Panorama, Repaired, Stitched
+    from composer.results import Cloned, Fused, Harmonized, Panorama, Refined, Repaired, Stitched
 
 __version__ = "0.1.0"
 
@@ -35,35 +38,43 @@ __all__ = [
     "Patch",
     "Photo",
     "Pipeline",
+    "Refined",
     "Repaired",
     "Stitched",
     "Tile",
     "clone",
+    "evaluate",
     "fuse",
     "harmonize",
+    "refine",
     "repair",
     "run",
     "stitch",
     "stitch_each",
+    "train_refiner",
 ]
 
 _HOMES = {
-    "Cloned": "results",
     "Batch": "batch",
+    "Cloned": "results",
     "ComposerError": "errors",
+    "Fused": "results",
     "Harmonized": "results",
     "Panorama": "results",
     "Pipeline": "pipeline",
+    "Refined": "results",
     "Repaired": "results",
     "Stitched": "results",
-    "harmonize": "api.harmonizing",
     "clone": "api.cloning",
-    "Fused": "results",
+    "evaluate": "api.evaluating",
     "fuse": "api.fusing",
+    "harmonize": "api.harmonizing",
+    "refine": "api.refining",
     "repair": "api.repairing",
     "run": "api.stitching",
     "stitch": "api.stitching",
     "stitch_each": "api.batches",
+    "train_refiner": "api.training",
 }
 
 

@@ -15,6 +15,8 @@ __all__ = [
     "PhotoError",
     "PipelineError",
     "SolverError",
+    "TrainingError",
+    "WeightsError",
 ]
 
 
@@ -84,3 +86,11 @@ class NothingToFuse(ComposerError):
 
 class Cancelled(ComposerError):
     """The caller asked to stop."""
+
+
+class WeightsError(ComposerError):
+    """A file of learned weights is missing, damaged, a pickle, or made for something else."""
+
+
+class TrainingError(ComposerError):
+    """Training cannot begin or go on: too few photographs, or a run that does not fit its options."""

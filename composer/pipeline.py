@@ -32,6 +32,7 @@ STAGES = {
     "multiband": "composer.blend.stages:Multiband",
     "feather": "composer.blend.stages:Feather",
     "no-blend": "composer.blend.stages:NoBlend",
+    "refine.gan": "composer.learn.stages:RefineGan",
 }
 
 _PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure", "local-warp", "seams")
@@ -266,7 +267,9 @@ def _toml(value: Any) -> str:
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
-def stitching(blend: str = "multiband", options: Mapping[str, Mapping[str, Any]] | None = None) -> Pipeline:
+def stitching(
+    blend: str = "multiband", options: Mapping[str, Mapping[str, Any]] | None = None, refine: bool = False
+) -> Pipeline:
     """Return the pipeline that `stitch` runs.
 
     Parameters
@@ -274,12 +277,14 @@ def stitching(blend: str = "multiband", options: Mapping[str, Mapping[str, Any]]
     blend : "multiband", "gradient", "feather" or "none"
     options : mapping or None
         By a stage's name, those of its options that are not to be the default.
+    refine : bool
+        Whether the learned refiner looks along the seams at last.
 
     Raises
     ------
     PipelineError
         An option is unknown or has a value of the wrong type.
     """
-    names = [*_PLANNING, *_BLENDS[blend]]
+    names = [*_PLANNING, *_BLENDS[blend], *(["refine.gan"] if refine else [])]
     wanted = options or {}
     return Pipeline(tuple(_made({"use": n, **wanted.get(n, {})}, "stitch") for n in names))

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.learn.refining import Refusal
 from composer.media.decode import decode
 from composer.media.header import read_photo
 from composer.records import Composition, Fault, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Cloned", "Edited", "Fused", "Harmonized", "Panorama", "Repaired", "Stitched"]
+__all__ = ["Cloned", "Edited", "Fused", "Harmonized", "Panorama", "Refined", "Repaired", "Stitched"]
 
 
 @dataclass(frozen=True)
@@ -214,6 +215,27 @@ class Harmonized(Edited):
         colours = {"before": self.before, "after": self.after, "around": self.around}
         means = {name: [round(k, 4) for k in c] if c else None for name, c in colours.items()}
         return {**super().summary(), "method": self.method, "strength": self.strength, **means}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refined(Edited):
+    """What `refine` returns.
+
+    Attributes
+    ----------
+    refusals : tuple of Refusal
+        Parts of the mask that were left alone because the change could not be explained.
+    changed : float
+        Share of the mask's pixels that were changed.
+    """
+
+    refusals: tuple[Refusal, ...] = ()
+    changed: float = 0.0
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        refused = [{"rect": list(r.rect), "reason": r.reason} for r in self.refusals]
+        return {**super().summary(), "changed": round(self.changed, 4), "refused": refused}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -47,6 +47,7 @@ def stitch(
     ghosts: str = "keep",
     brackets: str = "auto",
     blend: str = "multiband",
+    refine: bool = False,
     pairs: str | Path = "auto",
     load: str | Path | None = None,
     template: str | Path | None = None,
@@ -99,6 +100,8 @@ def stitch(
     brackets : "auto" or "none"
         Whether views that look the same way at exposures 0.7 stops or more apart are recognised and fused.
     blend : "multiband", "gradient", "feather" or "none"
+    refine : bool
+        Mend what is wrong along the seams by the learned refiner (see `composer.refine`).
     pairs : "auto", "all", "sequence", "gps", or path
         Which photos are matched: those that seem to share something, all with all, neighbours in the
         order given (the last with the first), nearest by EXIF, or those that a text file names, two
@@ -183,7 +186,7 @@ def stitch(
             "exposure": {"anchor": anchor, "brackets": brackets},
             "seams": {"ghosts": ghosts},
         }  # fmt: skip
-        pipeline = stitching(blend, options)
+        pipeline = stitching(blend, options, refine)
     pipeline = pipeline.with_options(settings or {})
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     with one_thread_each():

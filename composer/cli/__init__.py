@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go o
 
 import typer
 
-from composer.cli import cloning, fusing, harmonizing, repairing, stitching
+from composer.cli import cloning, evaluating, fusing, harmonizing, refining, repairing, stitching, training
 
 __all__ = ["app", "main"]
 
@@ -20,16 +20,21 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Stitch photographs and render the result, tile by tile, on CPU or GPU.",
+    help="Stitch, fuse, clone, repair and refine photographs; nothing is lost, and it says what it did.",
 )
 
-
-app.command()(stitching.stitch)
-app.command()(stitching.run)
-app.command()(harmonizing.harmonize)
-app.command()(cloning.clone)
-app.command()(fusing.fuse)
-app.command()(repairing.repair)
+for verb in (
+    stitching.stitch,
+    fusing.fuse,
+    cloning.clone,
+    harmonizing.harmonize,
+    repairing.repair,
+    refining.refine,
+    stitching.run,
+    training.train,
+    evaluating.evaluate,
+):
+    app.command()(verb)
 
 
 @app.command()

@@ -114,6 +114,9 @@ def stitch(
         Brackets, typer.Option(help="Fuse views that look the same way, stops apart.")
     ] = Brackets.auto,
     blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
+    refine: Annotated[
+        bool, typer.Option("--refine", help="Mend what is wrong along seams by the learned refiner.")
+    ] = False,
     pairs: Annotated[
         str,
         typer.Option(metavar="HOW|FILE", help="Photos to match: auto, all, sequence, gps, or from a file."),
@@ -158,8 +161,8 @@ def stitch(
             "yaw": yaw, "pitch": pitch, "roll": roll, "fov": _fov(fov), "points": points,
             "lens": lens.value, "lens_fov": lens_fov, "anchor": anchor, "include": include,
             "exclude": exclude, "ghosts": ghosts.value, "brackets": brackets.value, "pairs": pairs,
-            "blend": blend.value, "template": template, "settings": as_settings(settings or []),
-            "device": device.value,
+            "blend": blend.value, "refine": refine, "template": template, "device": device.value,
+            "settings": as_settings(settings or []),
         }  # fmt: skip
 
     how: dict[str, Any] = {"report": report, "workers": workers, "max_memory": as_bytes(max_memory)}

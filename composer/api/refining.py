@@ -1,0 +1,157 @@
+"""`refine`: the learned stage on a composite."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.api.jobs import begun, one_thread_each
+from composer.backend.memory import peak_mb
+from composer.errors import Cancelled, OptionError
+from composer.learn.refining import Refusal, accepted, gated
+from composer.learn.runtime import HALO, TILE, Network, changes, load_refiner
+from composer.learn.simulator import FAR, planes_of
+from composer.media.picture import Picture, as_float, check_target, read_mask, read_picture, write_picture
+from composer.records import Context, Event, Rect
+from composer.render import quantised
+from composer.results import Refined
+
+Array = NDArray[Any]
+Source = str | Path | Array
+
+__all__ = ["refine"]
+
+
+def refine(
+    composite: Source,
+    mask: Source,
+    output: str | Path | None = None,
+    *,
+    other: Source | None = None,
+    strength: float = 1.0,
+    weights: str | Path = "",
+    device: str = "auto",
+    workers: int | None = None,
+    max_memory: int | None = None,
+    observe: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Refined:
+    """Mend a composite where a mask says, by a network that was trained on spoiled composites.
+
+    Parameters
+    ----------
+    composite : path, or array (H, W[, C]), uint8, uint16 or float32
+    mask : path, or array (H, W)
+        White where to look: along seams, in fills. Outside it every pixel stays as it is.
+    output : path or None
+        Where to write; None keeps the result in memory.
+    other : path, array, or None
+        What another photograph shows in the same place, of the composite's size; alpha says where.
+        Most of what refining gains comes from it.
+    strength : float
+        Share of each change that is made, 0..1.
+    weights : path
+        Other weights than those that come with the package, as `train` writes them.
+    device, workers, max_memory, observe, cancelled
+        As for `stitch`; the network runs on the CPU.
+
+    Returns
+    -------
+    Refined
+        The same for any number of workers; what was refused is in `refusals`.
+
+    Raises
+    ------
+    OptionError
+        Sizes differ, or strength is not within 0..1.
+    WeightsError
+        Neither onnxruntime nor torch is installed, or the weights cannot be used.
+    PhotoError, OutputError, Cancelled
+    """
+    if not 0 <= strength <= 1:
+        raise OptionError(f"strength is {strength}; give 0 to 1")
+    context, watch = begun(device, workers, max_memory, observe, cancelled)
+    picture = read_picture(composite, "composite", context.max_memory)
+    second = None if other is None else read_picture(other, "other", context.max_memory, picture)
+    if output is not None:
+        check_target(Path(output), tuple(p.photo for p in (picture, second) if p is not None))
+    where = read_mask(mask)
+    for name, shape in (("mask", where.shape), ("other", second.pixels.shape[:2] if second else where.shape)):
+        if shape != picture.pixels.shape[:2]:
+            raise OptionError(f"{name} is {shape}, composite {picture.pixels.shape[:2]}: they must match")
+    network = load_refiner(str(weights))
+    started = time.perf_counter()
+    with one_thread_each():
+        pixels, refusals, changed = _refined(picture, second, where, network, strength, context)
+    context.observe(Event("refine", 1.0, time.perf_counter() - started))
+    notes: list[str] = []
+    if output is not None:
+        notes = write_picture(Path(output), pixels, picture.alpha, picture)
+    elif picture.alpha is not None:
+        pixels = np.concatenate([pixels, picture.alpha[:, :, None]], 2)
+    return Refined(
+        output=None if output is None else Path(output), pixels=pixels if output is None else None,
+        refusals=tuple(refusals), changed=changed, notes=tuple(notes), stages=tuple(watch.stages.items()),
+        peak_mb=peak_mb(),
+    )  # fmt: skip
+
+
+def _refined(
+    picture: Picture, second: Picture | None, mask: Array, network: Network, strength: float, context: Context
+) -> tuple[Array, list[Refusal], float]:
+    """Return the result in the picture's type, what was refused, and the share of the mask that changed."""
+    area = _around(mask)
+    cut = slice(area.y0, area.y1), slice(area.x0, area.x1)
+    mask = np.clip(np.nan_to_num(mask[cut]), 0, 1)
+    colours, valid = _colours(picture, cut)
+    other, other_valid = _colours(second, cut) if second is not None else (None, None)
+    mask = mask * valid
+    far = np.full(mask.shape, FAR, np.float32)
+    seen = planes_of(colours, mask, far, valid, other, other_valid)
+    with ThreadPoolExecutor(context.workers) as pool:
+
+        def over(work: Callable[[Rect], Array], windows: list[Rect]) -> list[Array]:
+            found = []
+            for k, part in enumerate(pool.map(work, windows), 1):
+                found.append(part)
+                context.observe(Event("refine", k / len(windows)))
+                if context.cancelled():
+                    raise Cancelled("stopped on request; nothing was written")
+            return found
+
+        change = changes(network, seen, over)
+    result, refusals = accepted(colours, gated(colours, mask, change, strength), mask, other, other_valid)
+    refusals = [Refusal(_moved(r.rect, area), r.reason) for r in refusals]
+    pixels = picture.pixels.copy()
+    if pixels.shape[2] == 1:
+        colours, result = colours[:, :, :1], result.mean(2, keepdims=True)
+    touched = (np.abs(result - colours) > 0).any(2)
+    pixels[cut] = np.where(touched[:, :, None], quantised(result, picture.photo.dtype), pixels[cut])
+    return pixels, refusals, float(touched.sum() / max(np.count_nonzero(mask), 1))
+
+
+def _around(mask: Array) -> Rect:
+    """Return the rectangle of what is to be refined and looked at, its corner on the grid of tiles."""
+    x, y, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
+    seen = Rect(x, y, x + width, y + height).grown(HALO)
+    x0, y0 = (max(0, start) // TILE * TILE for start in seen[:2])
+    return Rect(x0, y0, min(seen.x1, mask.shape[1]), min(seen.y1, mask.shape[0]))
+
+
+def _moved(rect: Rect, area: Rect) -> Rect:
+    return Rect(rect.x0 + area.x0, rect.y0 + area.y0, rect.x1 + area.x0, rect.y1 + area.y0)
+
+
+def _colours(picture: Picture, cut: tuple[slice, slice]) -> tuple[Array, Array]:
+    """Return a picture's part as (h, w, 3) float32, and where it is valid."""
+    part = as_float(picture.pixels[cut])
+    finite = np.asarray(np.isfinite(part).all(2))
+    valid = np.asarray(finite if picture.alpha is None else finite & (as_float(picture.alpha[cut]) > 0.5))
+    return np.broadcast_to(np.where(finite[:, :, None], part, 0), (*valid.shape, 3)).astype(np.float32), valid

@@ -1,0 +1,142 @@
+"""The refiner at work: onnxruntime where it is installed, else torch, over tiles that touch the mask."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.errors import WeightsError
+from composer.learn.weights import read_weights
+from composer.records import Rect
+
+Array = NDArray[Any]
+Network = Callable[[Array], Array]
+
+__all__ = ["ALIGN", "HALO", "TILE", "Network", "changes", "load_refiner"]
+
+ALIGN = 16  # tiles start on multiples of it
+HALO = 80  # pixels around a tile that the network looks at: its radius is 76
+TILE = 128
+LONGEST = 6  # tiles of a row that are looked at together
+
+
+@lru_cache(maxsize=2)
+def load_refiner(path: str = "", runtime: str = "auto") -> Network:
+    """Return the network as a function from planes (11, H, W) to change and sureness (4, H, W).
+
+    Parameters
+    ----------
+    path : str
+        Weights (.safetensors, its .onnx beside it); "" for those that come with the package.
+    runtime : "auto", "onnx" or "torch"
+
+    Raises
+    ------
+    WeightsError
+        Neither onnxruntime nor torch is installed, or the weights cannot be used.
+    """
+    home = Path(path) if path else Path(str(resources.files("composer.learn") / "refiner.safetensors"))
+    onnx = home.with_suffix(".onnx")
+    if runtime != "torch" and onnx.exists() and importlib.util.find_spec("onnxruntime"):
+        return _by_onnx(onnx)
+    if runtime != "onnx" and importlib.util.find_spec("torch"):
+        return _by_torch(home)
+    raise WeightsError(
+        "refining needs onnxruntime or torch, and neither is installed; "
+        "run pip install 'composer-cv[onnx]' (small) or 'composer-cv[learn]'"
+    )
+
+
+def _by_onnx(path: Path) -> Network:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # threads go over tiles
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise WeightsError(f"{path}: cannot be loaded ({str(error)[:120]}); copy it again") from error
+
+    def run(planes: Array) -> Array:
+        change, gate = session.run(None, {"planes": planes[None]})
+        return np.concatenate([change[0], 1 / (1 + np.exp(-gate[0]))])
+
+    return run
+
+
+def _by_torch(path: Path) -> Network:
+    import torch
+
+    from composer.learn.network import Refiner
+
+    arrays, about = read_weights(path, "refiner")
+    net = Refiner(int(about["width"])).eval()
+    wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
+    if wanted != {name: array.shape for name, array in arrays.items()}:
+        raise WeightsError(f"{path}: does not fit a refiner of width {about['width']}; copy it again")
+    net.load_state_dict({n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items()})
+
+    def run(planes: Array) -> Array:
+        with torch.no_grad():
+            change, gate = net(torch.from_numpy(planes)[None])
+            return torch.cat([change[0], torch.sigmoid(gate[0])]).numpy()
+
+    return run
+
+
+def changes(
+    network: Network, planes: Array, over: Callable[[Callable[[Rect], Array], list[Rect]], list[Array]]
+) -> Array:
+    """Return change and sureness (4, H, W), zero where no tile touches the mask.
+
+    Tiles lie on an absolute grid: what a pixel becomes does not depend on how much is refined at once.
+
+    Parameters
+    ----------
+    network : as `load_refiner` returns it
+    planes : (11, H, W) float32
+    over : callable
+        Maps a function over rectangles, on as many threads as are wanted.
+    """
+    _, height, width = planes.shape
+    windows = list(_windows(planes[3] > 0))
+    found = np.zeros((4, height, width), np.float32)
+
+    def work(window: Rect) -> Array:
+        return network(_cut(planes, window.grown(HALO)))[:, HALO:-HALO, HALO:-HALO]
+
+    for window, part in zip(windows, over(work, windows), strict=True):
+        rows, columns = min(window.y1, height) - window.y0, min(window.x1, width) - window.x0
+        found[:, window.y0 : window.y0 + rows, window.x0 : window.x0 + columns] = part[:, :rows, :columns]
+    return found
+
+
+def _windows(wanted: Array) -> Iterator[Rect]:
+    """Yield rows of neighbouring tiles that have something to do."""
+    height, width = wanted.shape
+    for y in range(0, height, TILE):
+        start = None
+        for x in range(0, width + TILE, TILE):
+            busy = x < width and bool(wanted[y : y + TILE, x : x + TILE].any())
+            if start is not None and (not busy or x - start == LONGEST * TILE):
+                yield Rect(start, y, x, y + TILE)
+                start = None
+            if busy and start is None:
+                start = x
+
+
+def _cut(planes: Array, rect: Rect) -> Array:
+    """Cut a rectangle out of planes, nothing at all beyond their edges."""
+    _, height, width = planes.shape
+    found = np.zeros((len(planes), rect.height, rect.width), np.float32)
+    y0, x0, y1, x1 = max(rect.y0, 0), max(rect.x0, 0), min(rect.y1, height), min(rect.x1, width)
+    found[:, y0 - rect.y0 : y1 - rect.y0, x0 - rect.x0 : x1 - rect.x0] = planes[:, y0:y1, x0:x1]
+    return found

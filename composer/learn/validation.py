@@ -1,0 +1,101 @@
+"""What a refiner gains on photographs that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from composer.learn.network import Refiner
+from composer.learn.refining import gated
+from composer.learn.simulator import FAR, KINDS, OPERATORS, Sample, planes_of, simulate
+from composer.media.encode import write_image
+
+Array = NDArray[Any]
+
+__all__ = ["validated", "write_grid"]
+
+EACH = 12  # samples of each kind
+SEED = 20_000
+
+
+def samples(photos: tuple[Array, ...], size: int) -> Iterator[Sample]:
+    """Yield the same samples every time: every kind, put together by every operator in turn."""
+    for k, kind in enumerate(KINDS):
+        for n in range(EACH):
+            rng = np.random.default_rng((SEED, k, n))
+            operator = OPERATORS[n % len(OPERATORS)] if kind != "inpainting" else ""
+            yield simulate(photos[n % len(photos)], rng, size, kind=kind, operator=operator)
+
+
+def refined(net: Refiner, sample: Sample, alone: bool = False) -> Array:
+    """Return a sample's composite as the network leaves it."""
+    distance = np.full_like(sample.distance, FAR) if alone else sample.distance
+    seen = planes_of(
+        sample.composite, sample.mask, distance, sample.valid, sample.other,
+        sample.other_valid & (not alone), sample.synthetic,
+    )  # fmt: skip
+    with torch.no_grad():
+        change, gate = net(torch.from_numpy(seen)[None].to(next(net.parameters()).device))
+    both = torch.cat([change, torch.sigmoid(gate)], 1)[0].cpu().numpy()
+    return gated(sample.composite, sample.mask, both)
+
+
+def band_psnr(picture: Array, sample: Sample) -> float:
+    """Return the peak signal-to-noise ratio in decibels where the mask is above a half; at most 80."""
+    inside = sample.mask > 0.5
+    error = float(((picture - sample.truth)[inside] ** 2).mean())
+    return float(-10 * np.log10(max(error, 1e-8)))
+
+
+def band_gradient(picture: Array, sample: Sample) -> float:
+    """Return the mean absolute error of differences between neighbours, in grey levels."""
+    inside = sample.mask > 0.5
+    parts = []
+    for axis in (0, 1):
+        gap = np.abs(np.diff(picture, axis=axis) - np.diff(sample.truth, axis=axis)).mean(2)
+        parts.append(gap[inside[1:] if axis == 0 else inside[:, 1:]])
+    return 255 * float(np.concatenate(parts).mean())
+
+
+def validated(net: Refiner, photos: tuple[Array, ...], size: int) -> dict[str, float]:
+    """Return gains in the seam band over held-out samples, by kind and altogether."""
+    gains: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    held_out: list[float] = []
+    slopes, clean = [], []
+    for sample in samples(photos, size):
+        found = refined(net, sample)
+        gain = band_psnr(found, sample) - band_psnr(sample.composite, sample)
+        if sample.kind == "clean":
+            clean.append(band_psnr(found, sample))
+            continue
+        gains[sample.kind].append(gain)
+        if sample.operator == OPERATORS[-1]:
+            held_out.append(gain)
+        slopes.append((band_gradient(found, sample), band_gradient(sample.composite, sample)))
+    every = [g for kind in gains.values() for g in kind]
+    after, before = np.mean(slopes, 0)
+    found_by_kind = {f"gain_{kind}_db": float(np.mean(g)) for kind, g in gains.items() if g}
+    return {
+        k: round(v, 3)
+        for k, v in {
+            "gain_db": float(np.mean(every)), **found_by_kind,
+            "gain_held_out_operator_db": float(np.mean(held_out)),
+            "worse_by_0.1_db_share": float(np.mean(np.array(every) < -0.1)), "worst_db": float(np.min(every)),
+            "gradient_error_change": float(after / before - 1), "clean_psnr_db": float(np.min(clean)),
+        }.items()
+    }  # fmt: skip
+
+
+def write_grid(path: Path, net: Refiner, photos: tuple[Array, ...], size: int) -> None:
+    """Write rows of composite, result, truth, and five times what is wrong before and after."""
+    rows = []
+    for sample in list(samples(photos, size))[:: EACH // 2]:
+        found = refined(net, sample)
+        wrong = [np.clip(0.5 + 5 * (p - sample.truth), 0, 1) for p in (sample.composite, found)]
+        rows.append(np.hstack([sample.composite, found, sample.truth, *wrong]))
+    write_image(path, (np.vstack(rows) * 255 + 0.5).astype(np.uint8))
