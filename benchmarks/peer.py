@@ -17,6 +17,7 @@ PACKAGES = (
     "numpy",
     "scipy",
     "opencv-python-headless",
+    "opencv-contrib-python-headless",
     "opencv-python",
     "scikit-image",
     "stitching",
