@@ -122,15 +122,16 @@ def merge(images: Sequence[Array], seconds: Sequence[float] | None, method: str 
     _check(images, times, method)
     logs = np.log(np.asarray(times, np.float64))
     logs -= np.median(logs)
-    channels = images[0].shape[2]
+    channels = int(images[0].shape[-1])
     if method == "srgb" or np.ptp(logs) == 0:  # one exposure tells nothing of the response
         response = srgb(channels)
     else:
         response = (debevec if method == "debevec" else robertson)(spread_samples(images), logs)
     tables = [_tables(response, logs, k, images[0].dtype, method) for k in range(len(images))]
     out = np.empty(images[0].shape, np.float32)
-    rows = max(1, BAND // out.shape[1])
-    for y in range(0, len(out), rows):
+    height, width = images[0].shape[:2]
+    rows = max(1, BAND // int(width))
+    for y in range(0, int(height), rows):
         parts = [i[y : y + rows] for i in images]
         above = sum(lookup(p, t[0]) for p, t in zip(parts, tables, strict=True))
         below = sum(lookup(p, t[1]) for p, t in zip(parts, tables, strict=True))
