@@ -5,6 +5,8 @@ Conventions
 Arrays    (H, W, C), always three axes, C is 1 or 3, RGB, *encoded* values as in the file's colour
           profile (photos with another profile are converted to the first photo's). Stored as uint8,
           uint16 or float32; operators see float32 in 0..1, a tile at a time.
+          Files of linear light (.hdr, .exr) are encoded when read and made linear when written;
+          float values may exceed 1.
 Light     Exposure is solved in linear light; pyramids work on encoded values. `to_linear` and
           `to_encoded` are the one pair that converts.
 Alpha     Straight, a separate (H, W) plane; it limits validity.

@@ -40,7 +40,7 @@ PhotoArguments = Annotated[
     list[str] | None, typer.Argument(metavar="PHOTOS...", help="Photographs, folders, or patterns.")
 ]
 Output = Annotated[
-    Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif, .webp or .dzi.")
+    Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif, .webp, .dzi, .hdr, .exr.")
 ]
 Summary = Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write what was done as JSON.")]
 ReportPage = Annotated[

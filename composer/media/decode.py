@@ -20,6 +20,7 @@ from composer.media.metadata import icc_profile
 from composer.media.opening import DAMAGE, is_jpeg, is_tiff, opened, reason
 from composer.media.png import read_chunks
 from composer.media.profiles import convert, srgb
+from composer.media.radiance import is_radiance, read_radiance
 from composer.records import Context, Photo
 
 Array = NDArray[Any]
@@ -74,6 +75,8 @@ def _read(photo: Photo, path: Path, shrink: int) -> Array:
             from composer.media.tiff import read_tiff
 
             pixels = read_tiff(path, photo.channels, photo.alpha)
+        elif is_radiance(path):
+            pixels = read_radiance(path)
         else:
             pixels = _read_other(photo, path, shrink)
     except DAMAGE as error:

@@ -1,4 +1,4 @@
-"""Write pictures: JPEG, PNG, TIFF, WebP; to a temporary name first, moved into place when complete."""
+"""Write pictures in all formats; to a temporary name first, moved into place when complete."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from composer.media.metadata import Metadata
 from composer.media.opening import reason
 from composer.media.png import png_chunks
 from composer.media.profiles import fitting
+from composer.media.radiance import write_exr, write_hdr
 from composer.media.tiff_write import alpha_plane, write_tiff
 
 Array = NDArray[Any]
@@ -39,12 +40,21 @@ __all__ = [
     "write_image",
 ]
 
-LIMITS = {"JPEG": 65500, "WebP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 1, "Deep Zoom": 2**31 - 1}
+LIMITS = {
+    "JPEG": 65500, "WebP": 16383, "PNG": 2**31 - 1, "TIFF": 2**32 - 1, "Deep Zoom": 2**31 - 1,
+    "HDR": 2**31 - 1, "EXR": 2**31 - 1,
+}  # fmt: skip
 FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP",
-    ".dzi": "Deep Zoom",
+    ".dzi": "Deep Zoom", ".hdr": "HDR", ".exr": "EXR",
 }  # fmt: skip
-STREAMED = ("TIFF", "PNG", "Deep Zoom")  # written while rows come; the others gather the canvas first
+STREAMED = (
+    "TIFF",
+    "PNG",
+    "Deep Zoom",
+    "HDR",
+    "EXR",
+)  # the others gather the canvas first
 JPEG_QUALITY = 95
 _UNFINISHED: set[Path] = set()  # files and folders being written under temporary names
 JPEG_SEGMENT = 65000  # a marker's 64 kB less what Pillow puts in front
@@ -83,7 +93,8 @@ def check_suffix(suffix: str, path: Path | str = "format") -> str:
     """
     if suffix not in FORMATS:
         raise OutputError(
-            f"{path}: cannot write {suffix or 'a file without suffix'}; use .jpg, .png, .tif, .webp or .dzi"
+            f"{path}: cannot write {suffix or 'a file without suffix'}; "
+            "use .jpg, .png, .tif, .webp, .dzi, .hdr or .exr"
         )
     return suffix
 
@@ -220,7 +231,9 @@ def write_bands(
     metadata = metadata or Metadata()
     metadata = replace(metadata, icc=fitting(metadata.icc, 3 if kind == "WebP" else channels))
     target, notes = _target(kind, dtype), []
-    if target != dtype:
+    if kind in ("HDR", "EXR"):
+        bands = ((top, _as_float(rows), _as_float(covered)) for top, rows, covered in bands)
+    elif target != dtype:
         notes.append(f"{path}: {kind} cannot hold {dtype}; written as {target} (use .tif to keep it)")
         bands = ((top, _narrowed(rows, target), _narrowed(covered, target)) for top, rows, covered in bands)
     if kind == "Deep Zoom":
@@ -231,6 +244,10 @@ def write_bands(
     with replacing(path) as file:
         if kind == "TIFF":
             write_tiff(file, bands, (height, width, channels), dtype, holes, metadata)
+        elif kind == "HDR":
+            write_hdr(file, bands, (height, width, channels))
+        elif kind == "EXR":
+            write_exr(file, bands, (height, width, channels), holes)
         elif kind == "PNG":
             _write_png(file, bands, (height, width, channels + holes), target, metadata)
         else:
@@ -241,6 +258,8 @@ def write_bands(
 
 def _target(kind: str, dtype: str) -> str:
     """Return the sample type that a format gives to pixels of `dtype`."""
+    if kind in ("HDR", "EXR"):
+        return "float32"
     if kind == "TIFF" or dtype == "uint8":
         return dtype
     return "uint16" if kind == "PNG" else "uint8"
@@ -278,6 +297,13 @@ def _narrowed(image: Array, target: str) -> Array:
     scaled = np.nan_to_num(image.astype(np.float32) * (top / full)) + 0.5
     narrowed: Array = np.clip(scaled, 0, top).astype(target)
     return narrowed
+
+
+def _as_float(image: Array) -> Array:
+    """Return stored values as float32 0..1; floats and bool as they are."""
+    if image.dtype == bool or image.dtype.kind == "f":
+        return image
+    return image * np.float32(1 / np.iinfo(image.dtype).max)
 
 
 def _write_deep_zoom(

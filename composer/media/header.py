@@ -14,6 +14,7 @@ from PIL import UnidentifiedImageError
 from composer.errors import ImageTooLarge, PhotoError
 from composer.media.metadata import Exif, read_exif
 from composer.media.opening import DAMAGE, is_tiff, opened, reason
+from composer.media.radiance import is_radiance, radiance_layout
 from composer.records import Photo
 
 __all__ = ["check_memory", "photo_from_array", "read_photo"]
@@ -59,7 +60,9 @@ def read_photo(path: Path | str, max_memory: int = 2 << 30) -> Photo:
     except PermissionError:
         raise PhotoError(f"{path}: permission denied; make it readable") from None
     except UnidentifiedImageError:
-        raise PhotoError(f"{path}: not an image composer can read; give JPEG, PNG, TIFF or WebP") from None
+        raise PhotoError(
+            f"{path}: not an image composer can read; give JPEG, PNG, TIFF, WebP, HDR or EXR"
+        ) from None
     except DAMAGE as error:
         raise PhotoError(
             f"{path}: damaged header ({reason(error)}); copy it again or re-export it"
@@ -130,6 +133,9 @@ def _layout(path: Path) -> tuple[int, int, int, str, bool]:
         from composer.media.tiff import tiff_layout
 
         return tiff_layout(path)
+    if is_radiance(path):
+        width, height, channels, alpha = radiance_layout(path)
+        return width, height, channels, "float32", alpha
     with opened(path) as image:
         width, height = image.size
         alpha = image.getbands()[-1] in ("A", "a") or "transparency" in image.info

@@ -15,7 +15,7 @@ from composer.errors import PhotoError
 
 __all__ = ["expand"]
 
-SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".bmp"}
+SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".bmp", ".hdr", ".exr"}
 
 
 def expand(sources: Iterable[str | Path | NDArray[Any]]) -> list[Path | NDArray[Any]]:
