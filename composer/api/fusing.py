@@ -17,9 +17,11 @@ from composer.backend.parallel import over
 from composer.errors import NothingToFuse, OptionError, PhotoError
 from composer.fusion.aligning import aligned, best_exposed, check_sizes
 from composer.fusion.exposure import Exponents
+from composer.fusion.hdr import METHODS as RESPONSES
 from composer.fusion.methods import METHODS, Settings
 from composer.fusion.registration import MODELS, farthest
 from composer.fusion.stack import Stack, alpha_of, blocks
+from composer.fusion.tonemap import OPERATORS
 from composer.media.decode import PhotoStore, store_of
 from composer.media.metadata import icc_profile
 from composer.media.picture import Picture, check_target, write_picture
@@ -31,6 +33,7 @@ Array = NDArray[Any]
 
 __all__ = ["fuse"]
 
+LINEAR = (".hdr", ".exr")  # files of linear light: they need no tone mapping
 FIXED = ("max", "min")  # trails of stars are the movement: such stacks are aligned on request only
 BY_CONTENT = ("exposure", "focus")  # methods to which the same photo twice says nothing new
 
@@ -47,6 +50,8 @@ def fuse(
     saturation: float = 1.0,
     exposedness: float = 1.0,
     sigmas: float = 3.0,
+    response: str = "debevec",
+    tone_map: str = "auto",
     device: str = "auto",
     workers: int | None = None,
     max_memory: int | None = None,
@@ -63,7 +68,7 @@ def fuse(
         Where to write; None keeps the picture in memory. Type, size and metadata are the reference's.
     method : str
         "exposure": bracketed exposures, of each what it shows well (Mertens 2007). "focus": what is sharp
-        in each. "average": the mean in linear light, as one long exposure records it. "median": without
+        in each. "hdr": the scene's light, from exposure times in EXIF or as the photos tell. "average": the mean in linear light, as one long exposure records it. "median": without
         what passes by. "sigma-clip": the mean without outliers. "max", "min": trails of light, of shade.
     align : "auto", "none", "translation", "similarity" or "homography"
         How photos taken by hand are laid on the reference. "auto": by homographies, focus stacks by
@@ -78,6 +83,12 @@ def fuse(
         Exposures only: exponents of the three measures of quality; 0 leaves one out.
     sigmas : float
         Standard deviations from the median beyond which "sigma-clip" leaves a value out.
+    response : "debevec", "robertson" or "srgb"
+        HDR only: how the camera's response to light is recovered (Debevec and Malik 1997; Robertson et al.
+        2003), or taken to be sRGB's.
+    tone_map : "auto", "none", or one of `composer.fusion.tonemap.OPERATORS`
+        HDR only: how light of any range is shown. "none" keeps it: float32, linear in .hdr and .exr files,
+        else encoded, also beyond 1. "auto": none for .hdr and .exr, else "reinhard".
     device : "auto" or "cpu"
         Fusing runs on the CPU.
     workers, max_memory, observe, cancelled
@@ -104,8 +115,13 @@ def fuse(
     (400, 600, 3)
     """
     _check_options(method, align, ghosts, device)
-    settings = Settings(_exponents(contrast, saturation, exposedness), ghosts, _positive("sigmas", sigmas))
     target = Path(output) if output is not None else None
+    if tone_map == "auto":
+        tone_map = "none" if target is not None and target.suffix.lower() in LINEAR else "reinhard"
+    _check_hdr(method, response, tone_map)
+    settings = Settings(
+        _exponents(contrast, saturation, exposedness), ghosts, _positive("sigmas", sigmas), response, tone_map
+    )
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     with one_thread_each():
         found = read_photos(photos, context, repeats=method not in BY_CONTENT)
@@ -147,6 +163,15 @@ def _check_options(method: str, align: str, ghosts: str, device: str) -> None:
             raise OptionError(f'{name} is "{value}"; give one of {", ".join(allowed)}')
     if ghosts == "remove" and method != "exposure":
         raise OptionError(f"ghosts=remove is for exposures, not for {method}; median removes what moves")
+
+
+def _check_hdr(method: str, response: str, tone_map: str) -> None:
+    choices = {"response": (response, RESPONSES), "tone_map": (tone_map, ("auto", "none", *OPERATORS))}
+    for name, (value, allowed) in choices.items():
+        if value not in allowed:
+            raise OptionError(f'{name} is "{value}"; give one of {", ".join(allowed)}')
+    if method != "hdr" and (response, tone_map) not in (("debevec", "reinhard"), ("debevec", "none")):
+        raise OptionError(f"response and tone_map are for hdr, not for {method}")
 
 
 def _positive(name: str, value: float) -> float:

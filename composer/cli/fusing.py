@@ -32,6 +32,7 @@ __all__ = ["fuse"]
 class Method(StrEnum):
     exposure = "exposure"
     focus = "focus"
+    hdr = "hdr"
     average = "average"
     median = "median"
     sigma_clip = "sigma-clip"
@@ -50,6 +51,22 @@ class Align(StrEnum):
 class Ghosts(StrEnum):
     keep = "keep"
     remove = "remove"
+
+
+class Response(StrEnum):
+    debevec = "debevec"
+    robertson = "robertson"
+    srgb = "srgb"
+
+
+class ToneMap(StrEnum):
+    auto = "auto"
+    none = "none"
+    reinhard = "reinhard"
+    drago = "drago"
+    mantiuk = "mantiuk"
+    durand = "durand"
+    local_laplacian = "local-laplacian"
 
 
 Share = Annotated[float, typer.Option(help="How much it counts among exposures; 0 leaves it out.")]
@@ -72,6 +89,12 @@ def fuse(
     saturation: Share = 1.0,
     exposedness: Share = 1.0,
     sigmas: Annotated[float, typer.Option(help="Beyond so many deviations sigma-clip leaves out.")] = 3.0,
+    response: Annotated[
+        Response, typer.Option(help="HDR: how the camera's response is recovered.")
+    ] = Response.debevec,
+    tone_map: Annotated[
+        ToneMap, typer.Option(help="HDR: how it is shown; none keeps it, for .hdr, .exr and .tif.")
+    ] = ToneMap.auto,
     summary: Summary = None,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
@@ -79,7 +102,7 @@ def fuse(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Fuse photographs of one view: exposures, focus stacks, averages, medians, trails."""
+    """Fuse photographs of one view: exposures, focus stacks, HDR, averages, medians, trails."""
     if not photos:
         usage("give photographs to fuse")
 
@@ -90,7 +113,7 @@ def fuse(
         return fuse(
             photos, output, method=method.value, align=align.value, reference=reference,
             ghosts=ghosts.value, contrast=contrast, saturation=saturation, exposedness=exposedness,
-            sigmas=sigmas, device=device.value, workers=workers, max_memory=as_bytes(max_memory),
+            sigmas=sigmas, response=response.value, tone_map=tone_map.value, device=device.value, workers=workers, max_memory=as_bytes(max_memory),
             observe=observe, cancelled=cancelled,
         )  # fmt: skip
 

@@ -19,9 +19,11 @@ from composer.backend.parallel import over
 from composer.fusion.exposure import Exponents, exposure_rule
 from composer.fusion.focus import FOCUS
 from composer.fusion.ghosts import ghost_free
+from composer.fusion.hdr import exposure_seconds, merge
 from composer.fusion.stack import Stack, as_stored, blocks, part, reduced
 from composer.fusion.statistics import clipped, median, middle, sort_stack
 from composer.fusion.tiles import blend_tiles
+from composer.fusion.tonemap import tone_map
 from composer.media.decode import coarse, store_of
 from composer.media.masks import TOP
 from composer.media.picture import as_float
@@ -41,12 +43,15 @@ FLAWLESS = 1.0  # steps of 8 bits: the least deviation that sigma clipping assum
 class Settings:
     """The options of all methods.
 
-    `exponents` of exposure fusion, `ghosts` "keep" or "remove", `sigmas` beyond which a mean leaves out.
+    `exponents` of exposure fusion, `ghosts` "keep" or "remove", `sigmas` beyond which a mean leaves out;
+    how the camera's `response` to light is found, and by which operator HDR is shown (`shown`, "none": not).
     """
 
     exponents: Exponents = field(default_factory=Exponents)
     ghosts: str = "keep"
     sigmas: float = 3.0
+    response: str = "debevec"
+    shown: str = "reinhard"
 
 
 def exposure(stack: Stack, settings: Settings, context: Context) -> Array:
@@ -130,9 +135,22 @@ def clipped_mean(stack: Stack, settings: Settings, context: Context) -> Array:
 
 
 Method = Callable[[Stack, Settings, Context], Array]
+
+
+def hdr(stack: Stack, settings: Settings, context: Context) -> Array:
+    """Merge exposures to the scene's light: tone mapped, or as it is, encoded beyond 1 in float32."""
+    whole = Rect(0, 0, stack.frame.width, stack.frame.height)
+    images = over(context, "hdr", lambda k: part(stack, k, whole, context)[0], range(len(stack.photos)))
+    radiance = merge(images, exposure_seconds(stack.photos), settings.response)
+    if settings.shown == "none":
+        return to_encoded(radiance)
+    return np.asarray(as_stored(tone_map(radiance, settings.shown), stack.frame.dtype))
+
+
 METHODS: dict[str, Method] = {
     "exposure": exposure,
     "focus": focus,
+    "hdr": hdr,
     "average": average,
     "median": middle_value,
     "sigma-clip": clipped_mean,
