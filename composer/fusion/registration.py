@@ -1,9 +1,9 @@
 """Lay photographs of one view on each other, whatever their exposures and however sharp they are.
 
-Photos are compared after local normalisation: grey less its local mean, by its local deviation. Intensities
-are aligned at a set of well-textured pixels (inverse compositional: Baker and Matthews, IJCV 2004) with robust
-weights, so that moving things and clipped highlights have no say. Where photos moved far, features give a
-homography to start from.
+Photos are compared after local normalisation: grey less its local mean, by its local deviation. Such greys
+are aligned at a set of well-textured pixels (inverse compositional: Baker and Matthews, IJCV 2004) with
+robust weights, so that moving things and clipped highlights have no say. Where photos moved far, features
+give a homography to start from.
 """
 
 from __future__ import annotations
