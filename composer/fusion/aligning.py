@@ -28,7 +28,9 @@ def best_exposed(photos: tuple[Photo, ...], context: Context) -> int:
     """Return the photo that shows most of the scene neither dark nor bright."""
 
     def share(photo: Photo) -> float:
-        small = as_float(store_of(context).pixels(photo, coarse(photo)))[:, :, : photo.channels].mean(2)
+        small = as_float(store_of(context).pixels(photo, coarse(photo, FINE_MP)))[
+            :, :, : photo.channels
+        ].mean(2)
         return float(((small > WELL[0]) & (small < WELL[1])).mean())
 
     return int(np.argmax(over(context, "reference", share, photos)))

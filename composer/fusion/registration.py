@@ -1,15 +1,16 @@
 """Lay photographs of one view on each other, whatever their exposures and however sharp they are.
 
-Photos are compared after local normalisation: grey less its local mean, by its local deviation. Features
-give a first homography; what is left is found by aligning intensities at a set of well-textured pixels
-(inverse compositional: Baker and Matthews, IJCV 2004) with robust weights, so that moving things and
-clipped highlights have no say.
+Photos are compared after local normalisation: grey less its local mean, by its local deviation. Such greys
+are aligned at a set of well-textured pixels (inverse compositional: Baker and Matthews, IJCV 2004) with
+robust weights, so that moving things and clipped highlights have no say. Where photos moved far, features
+give a homography to start from.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import cv2
@@ -34,18 +35,25 @@ CLIPPED = 4, 250  # grey levels beyond which nothing is known
 ROUNDS = 30
 STILL = 0.002  # working pixels that a step moves nothing any more
 LEAST_POINTS = 60
+CERTAIN = 0.8  # correlation at which photos that hardly moved need no features
+NEARLY_STILL = 0.01  # of the longer side
 AGREEMENT = 0.35  # correlation of normalised greys below which photos do not show the same
 
 
 @dataclass(frozen=True)
 class View:
     """A photo as registration sees it: `pyramid` of normalised greys (finest first) with masks of what is
-    known, `scales` of each to the full photo, features, and the full size (width, height)."""
+    known, `scales` of each to the full photo, and the full size (width, height)."""
 
     pyramid: tuple[tuple[Array, Array], ...]
     scales: tuple[Array, ...]
-    features: Features
     size: tuple[int, int]
+
+    @cached_property
+    def features(self) -> Features:
+        """Features of the normalised grey, found when first asked for."""
+        drawn = np.clip(self.pyramid[0][0] * 42 + 128, 0, 255).astype(np.uint8)
+        return find_features(drawn, FEATURES_MP, full=self.size)
 
 
 def view_of(pixels: Array, size: tuple[int, int]) -> View:
@@ -70,8 +78,7 @@ def view_of(pixels: Array, size: tuple[int, int]) -> View:
         if min(grey.shape) < 128:
             break
         grey = cv2.resize(grey, (grey.shape[1] // 2, grey.shape[0] // 2), interpolation=cv2.INTER_AREA)
-    drawn = np.clip(levels[0][0] * 42 + 128, 0, 255).astype(np.uint8)
-    return View(tuple(levels), tuple(scales), find_features(drawn, FEATURES_MP, full=size), size)
+    return View(tuple(levels), tuple(scales), size)
 
 
 def registered(reference: View, photo: View, model: str) -> Array | None:
@@ -81,15 +88,15 @@ def registered(reference: View, photo: View, model: str) -> Array | None:
     ----------
     model : "translation", "similarity" or "homography"
     """
-    best, score = None, AGREEMENT
-    for start in (_from_features(reference, photo), np.eye(3)):
-        if start is None:
-            continue
-        found, agreement = _refined(reference, photo, start, model)
-        if agreement > score:
-            best, score = found, agreement
-            break
-    return best
+    still, agreement = _refined(reference, photo, np.eye(3), model)
+    if agreement > CERTAIN and farthest(still, reference.size) < NEARLY_STILL * max(reference.size):
+        return still
+    start = _from_features(reference, photo)
+    if start is not None:
+        found, better = _refined(reference, photo, start, model)
+        if better > max(agreement, AGREEMENT):
+            return found
+    return still if agreement > AGREEMENT else None
 
 
 def farthest(matrix: Array, size: tuple[int, int]) -> float:
