@@ -68,8 +68,9 @@ def fuse(
         Where to write; None keeps the picture in memory. Type, size and metadata are the reference's.
     method : str
         "exposure": bracketed exposures, of each what it shows well (Mertens 2007). "focus": what is sharp
-        in each. "hdr": the scene's light, from exposure times in EXIF or as the photos tell. "average": the mean in linear light, as one long exposure records it. "median": without
-        what passes by. "sigma-clip": the mean without outliers. "max", "min": trails of light, of shade.
+        in each. "hdr": the scene's light, by exposure times from EXIF or as the photos themselves tell.
+        "average": the mean in linear light, as one long exposure records it. "median": without what passes
+        by. "sigma-clip": the mean without outliers. "max", "min": trails of light, of shade.
     align : "auto", "none", "translation", "similarity" or "homography"
         How photos taken by hand are laid on the reference. "auto": by homographies, focus stacks by
         similarities (lenses breathe), and max and min not at all; photos within 0.4 pixels stay as they

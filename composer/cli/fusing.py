@@ -113,7 +113,8 @@ def fuse(
         return fuse(
             photos, output, method=method.value, align=align.value, reference=reference,
             ghosts=ghosts.value, contrast=contrast, saturation=saturation, exposedness=exposedness,
-            sigmas=sigmas, response=response.value, tone_map=tone_map.value, device=device.value, workers=workers, max_memory=as_bytes(max_memory),
+            sigmas=sigmas, response=response.value, tone_map=tone_map.value, device=device.value,
+            workers=workers, max_memory=as_bytes(max_memory),
             observe=observe, cancelled=cancelled,
         )  # fmt: skip
 

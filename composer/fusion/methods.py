@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from composer.backend import lookup, remap
 from composer.backend.parallel import over
+from composer.errors import OptionError
 from composer.fusion.exposure import Exponents, exposure_rule
 from composer.fusion.focus import FOCUS
 from composer.fusion.ghosts import ghost_free
@@ -139,6 +140,8 @@ Method = Callable[[Stack, Settings, Context], Array]
 
 def hdr(stack: Stack, settings: Settings, context: Context) -> Array:
     """Merge exposures to the scene's light: tone mapped, or as it is, encoded beyond 1 in float32."""
+    if stack.frame.dtype == "float32":
+        raise OptionError("hdr recovers light from 8 or 16 bits, and these photos are floats; average them")
     whole = Rect(0, 0, stack.frame.width, stack.frame.height)
     images = over(context, "hdr", lambda k: part(stack, k, whole, context)[0], range(len(stack.photos)))
     radiance = merge(images, exposure_seconds(stack.photos), settings.response)
