@@ -39,6 +39,7 @@ __all__ = [
     "Composition",
     "Context",
     "Event",
+    "Fault",
     "Layer",
     "Link",
     "Locality",
@@ -241,6 +242,31 @@ class Patch:
     pixels: Array
     alpha: Array
     by: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something wrong with a photo, and what was done about it.
+
+    Attributes
+    ----------
+    kind : str
+        "mask" or "box" where a person pointed at it, else one of `composer.mending.faults.KINDS`.
+    rect : Rect
+        In pixels of the photo.
+    confidence : float
+        0..1; 1 for what a person pointed at.
+    operator : str
+        What mended it; "" where nothing could.
+    mask : (h, w) bool or None
+        Where in `rect` it is; None is everywhere.
+    """
+
+    kind: str
+    rect: Rect
+    confidence: float = 1.0
+    operator: str = ""
+    mask: Array | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Faults in pictures: found, and mended."""
