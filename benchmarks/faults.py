@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 from machine import facts
 from numpy.typing import NDArray
-from planting import PLANTS, Planted, plant
+from planting import Planted, plant
 
-from composer.mending.faults import find_faults
+from composer.mending.faults import KINDS, find_faults
 from composer.records import Fault
 
 Array = NDArray[Any]
@@ -33,7 +33,9 @@ COUNTED = 4.0
 EDGES = (2, 3, 4, 6, 8, 12, 16, 32)
 
 
-def match_pixels(shape: tuple[int, int], truths: list[Planted], faults: list[Fault]) -> tuple[list[bool], list[bool]]:
+def match_pixels(
+    shape: tuple[int, int], truths: list[Planted], faults: list[Fault]
+) -> tuple[list[bool], list[bool]]:
     """Do the same for salt-and-pepper noise, pixel by pixel."""
     truth, found = np.zeros(shape, bool), np.zeros(shape, bool)
     ys, xs = np.array([t.y for t in truths]), np.array([t.x for t in truths])
@@ -48,7 +50,9 @@ def centre(x: int, y: int, mask: Array) -> Array:
     return np.array([x + xs.mean(), y + ys.mean()])
 
 
-def match(shape: tuple[int, int], truths: list[Planted], faults: list[Fault]) -> tuple[list[bool], list[bool]]:
+def match(
+    shape: tuple[int, int], truths: list[Planted], faults: list[Fault]
+) -> tuple[list[bool], list[bool]]:
     """Say which planted faults are found, and which found ones are right."""
     parts = [(f.rect.x0, f.rect.y0, f.mask) for f in faults]
     labels = np.zeros(shape, np.int32)
@@ -102,7 +106,7 @@ def score(photos: list[Path], kind: str, seeds: list[int]) -> dict[str, Any]:
     return {
         "planted": strong, "found": total, "precision": round(precision, 4), "recall": round(recall, 4),
         "f1": round(f1, 4),
-        "recall_by_contrast": {str(e): [round(float(np.mean(v)), 3), len(v)] for e, v in sorted(curve.items())},
+        "recall_by_contrast": {str(e): [round(float(np.mean(v)), 3), len(v)] for e, v in sorted(curve.items())},  # noqa: E501
     }  # fmt: skip
 
 
@@ -126,9 +130,15 @@ def clean(photos: list[Path], kinds: tuple[str, ...]) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("photos", nargs="+", type=Path)
-    parser.add_argument("--kinds", nargs="+", default=list(PLANTS), )
+    parser.add_argument(
+        "--kinds",
+        nargs="+",
+        default=list(KINDS),
+    )
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
     parser.add_argument("--half", type=int, choices=[0, 1], help="every other photo, from this one on")
     parser.add_argument("--json", type=Path)

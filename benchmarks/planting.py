@@ -1,7 +1,7 @@
 """Plant faults on clean photographs by seed, and say where they are and how strong.
 
-Contrast is what a fault adds, divided by the local noise: the standard deviation, within 31 x 31 pixels, of the
-photo less itself blurred by 2 px (grain and fine texture alike), and no less than one of 255 levels.
+Contrast is what a fault adds, divided by the local noise: the standard deviation, within 31 x 31 pixels, of
+the photo less itself blurred by 2 px (grain and fine texture alike), and no less than one of 255 levels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Planted:
 def local_noise(luma: Array) -> Array:
     """Return the local noise of (H, W) float32."""
     detail = luma - cv2.GaussianBlur(luma, (0, 0), BLUR)
-    return np.maximum(np.sqrt(cv2.blur(detail * detail, (WINDOW, WINDOW))), FLOOR)
+    return np.maximum(np.sqrt(np.maximum(cv2.blur(detail * detail, (WINDOW, WINDOW)), 0)), FLOOR)
 
 
 def luma_of(pixels: Array) -> Array:
@@ -148,7 +148,9 @@ def _stroke(shape: tuple[int, int], points: Array, width: float) -> Array:
     x1, y1 = np.ceil(points.max(0) + width + 3).astype(int)
     x0, y0, x1, y1 = max(x0, 0), max(y0, 0), min(x1, shape[1]), min(y1, shape[0])
     fine = np.zeros(((y1 - y0) * 4, (x1 - x0) * 4), np.uint8)
-    cv2.polylines(fine, np.round((points - [x0, y0] + 0.5) * 4).astype(np.int32)[None], False, 255, round(width * 4))
+    cv2.polylines(
+        fine, np.round((points - [x0, y0] + 0.5) * 4).astype(np.int32)[None], False, 255, round(width * 4)
+    )
     out = np.zeros(shape, np.float32)
     out[y0:y1, x0:x1] = cv2.resize(fine, (x1 - x0, y1 - y0), interpolation=cv2.INTER_AREA) / np.float32(255)
     return out
@@ -159,7 +161,9 @@ def _walk(random: Random, shape: tuple[int, int], length: float) -> Array:
     height, width = shape
     steps = max(int(length / 6), 3)
     for _ in range(50):
-        heading = random.uniform(0, 2 * np.pi) + np.cumsum(random.normal(0, random.uniform(0.005, 0.06), steps))
+        heading = random.uniform(0, 2 * np.pi) + np.cumsum(
+            random.normal(0, random.uniform(0.005, 0.06), steps)
+        )
         path = np.cumsum(np.stack([np.cos(heading), np.sin(heading)], 1) * length / steps, 0)
         path += random.uniform([3, 3], [width - 3, height - 3])
         if (path > 3).all() and (path < [width - 4, height - 4]).all():
@@ -199,7 +203,12 @@ def dust(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
         size = float(np.exp(random.uniform(np.log(2), np.log(10))))
         x, y = random.uniform(8, width - 9), random.uniform(8, height - 9)
         turn = np.linspace(0, 2 * np.pi, 9)[:-1] + random.uniform(0, 1)
-        reach = size / 2 * random.uniform(0.75, 1.25, 8) * np.where(np.arange(8) % 4 < 2, 1, random.uniform(0.6, 1))
+        reach = (
+            size
+            / 2
+            * random.uniform(0.75, 1.25, 8)
+            * np.where(np.arange(8) % 4 < 2, 1, random.uniform(0.6, 1))
+        )
         ix, iy = int(x) - 8, int(y) - 8
         corners = np.stack([x - ix + 0.5 + reach * np.cos(turn), y - iy + 0.5 + reach * np.sin(turn)], 1)
         fine = np.zeros((17 * 8, 17 * 8), np.uint8)
@@ -222,7 +231,9 @@ def dust(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
 def blocking(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
     """Compress the photo as JPEG of quality 10 to 40 and cut it off its grid."""
     coded = cv2.imencode(
-        ".jpg", np.round(pixels * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(10, 41))]
+        ".jpg",
+        np.round(pixels * 255).astype(np.uint8),
+        [cv2.IMWRITE_JPEG_QUALITY, int(random.integers(10, 41))],
     )[1]
     out = cv2.imdecode(coded, cv2.IMREAD_COLOR).astype(np.float32) / 255
     y, x = random.integers(0, 8, 2)
@@ -241,12 +252,17 @@ def seams(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
     path = path + bend * np.sin(rows / random.uniform(40, 150) + random.uniform(0, 6))
     side = np.arange(width)[None] - path[:, None]
     near = np.abs(side) <= 2.5
-    step = min(_strength(random) * float(np.median(local_noise(luma)[near])) / max(float(luma[near].mean()), 0.05), 0.6)
+    step = min(
+        _strength(random) * float(np.median(local_noise(luma)[near])) / max(float(luma[near].mean()), 0.05),
+        0.6,
+    )
     fade = np.exp(-np.abs(side) / 150) if random.random() < 0.5 else np.ones_like(side)
     gain = np.where(side > 0, 1 + random.choice([-1, 1]) * step * fade, 1).astype(np.float32)
     out = np.clip(image * gain[:, :, None], 0, 1)
     there = near & (side > 0)
-    contrast = float(np.median((np.abs(luma_of(out) - luma) / local_noise(luma))[there])) if there.any() else 0.0
+    contrast = (
+        float(np.median((np.abs(luma_of(out) - luma) / local_noise(luma))[there])) if there.any() else 0.0
+    )
     truth = _cut(near.T if turned else near, contrast)
     return np.ascontiguousarray(out.swapaxes(0, 1) if turned else out), [truth]
 
@@ -261,8 +277,12 @@ def ghosts(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
     cv2.ellipse(mask, box, 1, -1)
     turn, far = random.uniform(0, 2 * np.pi), random.uniform(4, 16)
     move = np.float32([[1, 0, far * np.cos(turn)], [0, 1, far * np.sin(turn)]])
-    copy = cv2.warpAffine(pixels, move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3)[:, :, None] * np.float32(random.uniform(0.4, 0.5))
+    copy = cv2.warpAffine(
+        pixels, move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+    )
+    soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 3)[:, :, None] * np.float32(
+        random.uniform(0.4, 0.5)
+    )
     out = np.clip(pixels + soft * (copy - pixels), 0, 1).astype(np.float32)
     change = luma_of(out - pixels)[mask > 0]
     floor = float(np.median(local_noise(luma_of(pixels))))

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from composer.mending.blocks import find_blocking
 from composer.mending.gaps import find_holes
 from composer.mending.impulses import find_bad_pixels, find_impulses
 from composer.mending.lines import find_lines
@@ -22,6 +22,7 @@ FINDERS: dict[str, Callable[[Array, Array | None], list[Fault]]] = {
     "impulse": find_impulses,
     "pixel": find_bad_pixels,
     "line": find_lines,
+    "blocking": find_blocking,
 }
 KINDS = tuple(FINDERS)
 

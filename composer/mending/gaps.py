@@ -30,7 +30,7 @@ SUDDEN = 0.6  # of the step, that is over at the first pixel (median along the o
 def find_holes(pixels: Array, valid: Array | None = None) -> list[Fault]:
     """Find uncovered canvas in (H, W, C) float32: kind "hole".
 
-    With `valid` (H, W) bool, that is where it is False; without, regions that are exactly black and end suddenly.
+    With `valid` (H, W) bool, that is where it is False; without, what is exactly black and ends suddenly.
     """
     if valid is not None and not valid.all():
         return regions("hole", ~valid)
@@ -48,7 +48,7 @@ def _sudden(top: Array, fault: Fault) -> bool:
     ys = slice(max(y0 - margin, 0), y1 + margin)
     xs = slice(max(x0 - margin, 0), x1 + margin)
     mask = np.zeros(top[ys, xs].shape, np.uint8)
-    mask[y0 - ys.start : y1 - ys.start, x0 - xs.start : x1 - xs.start] = fault.mask
+    mask[y0 - ys.start : y1 - ys.start, x0 - xs.start : x1 - xs.start] = fault.mask  # type: ignore[assignment]
     kernel = np.ones((3, 3), np.uint8)
     first = cv2.dilate(mask, kernel)
     third = cv2.dilate(first, kernel, iterations=2)

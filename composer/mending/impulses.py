@@ -2,8 +2,8 @@
 
 A bad pixel stands out from all eight neighbours, and these know nothing of it, whereas everything that went
 through a lens is spread over several pixels. So the score asks by how much it exceeds the range of its
-neighbours in 3 x 3 and 5 x 5 pixels, and other lone pixels nearby; its weights are those of a logistic regression
-on planted pixels (benchmarks/faults.py).
+neighbours in 3 x 3 and 5 x 5 pixels, and other lone pixels nearby; its weights are those of a logistic
+regression on planted pixels (benchmarks/faults.py).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["find_bad_pixels", "find_impulses"]
 LEVEL = 1 / 255
 NEARBY = 31  # pixels that say how much lone pixels usually stand out here
 LEAST = 2.5 * LEVEL  # by which a bad pixel stands out
-CERTAIN = -0.5  # the lowest score of a bad pixel where there are few
+CERTAIN = 0.5  # the lowest score of a bad pixel where there are few
 TAIL = (-6.0, -3.0)  # scores between which a photo's own lone pixels thin out
 JUMP = 0.12  # of an impulse against the median around it
 RARE = 0.0008  # of the pixels: fewer extremes are no noise
@@ -34,13 +34,14 @@ SPREAD = 0.3  # of their mean density that at least half of the cells of an 8 x 
 
 def find_bad_pixels(pixels: Array, valid: Array | None = None) -> list[Fault]:
     """Find single hot and dead pixels in (H, W, C) float32, in any channel: kind "pixel"."""
+    if min(pixels.shape[:2]) < 5:
+        return []
     alone = np.stack([_alone(np.ascontiguousarray(pixels[:, :, c])) for c in range(pixels.shape[2])])
     scores = np.asarray(alone.max(0))
+    scores[[0, -1]] = scores[:, [0, -1]] = -np.inf  # too few neighbours to tell
     if valid is not None:
         scores[cv2.erode(valid.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0] = -np.inf
     limit = beyond_natural(scores, TAIL, CERTAIN)
-    ys, xs = np.nonzero(scores > limit)
-    one = np.ones((1, 1), bool)
     one, found = np.ones((1, 1), bool), []
     for y, x in zip(*(v.tolist() for v in np.nonzero(scores > limit)), strict=True):
         sure = float(1 - np.exp(limit - 1 - scores[y, x]))
@@ -59,7 +60,9 @@ def _alone(channel: Array) -> Array:
     scores = np.full(out.shape, -np.inf, np.float32)
     ys, xs = np.nonzero(out > LEAST)
     o, top, bottom = out[ys, xs], high[ys, xs], low[ys, xs]
-    wide = np.maximum(cv2.dilate(channel, far)[ys, xs], top) - np.minimum(cv2.erode(channel, far)[ys, xs], bottom)
+    wide = np.maximum(cv2.dilate(channel, far)[ys, xs], top) - np.minimum(
+        cv2.erode(channel, far)[ys, xs], bottom
+    )
     scores[ys, xs] = (
         1.9 * np.log(o / (top - bottom + 2 * LEVEL))
         + 2.2 * np.log(o / (wide + 2 * LEVEL))

@@ -1,8 +1,8 @@
 """Dead and shifted rows and columns of a sensor or a scanner.
 
-Such a line is one pixel wide, exactly along the axis, and reaches an edge of the picture. Pixels are compared with
-their two neighbours and averaged over blocks along the line: what the scene shows averages out, or goes on to
-the neighbouring columns, by which the line is judged.
+Such a line is one pixel wide, exactly along the axis, and reaches an edge of the picture. Pixels are compared
+with their two neighbours and averaged over blocks along the line: what the scene shows averages out, or goes
+on to the neighbouring columns, by which the line is judged.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _columns(luma: Array) -> list[Array]:
 
 
 def _run(good: Array) -> tuple[int, int] | None:
-    """Return the blocks of the best run that starts at either edge, a bad block costing as much as two good."""
+    """Return the blocks of the best run that starts at either edge, a bad block costing two good."""
     worth = np.where(good, 1, -2)
     down, up = np.cumsum(worth), np.cumsum(worth[::-1])
     best = max(down.max(), up.max())

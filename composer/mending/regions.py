@@ -1,4 +1,4 @@
-"""From a mask over a whole picture to one fault for each of its regions, and the tail of a photo's own scores."""
+"""From a mask to one fault for each of its regions, and where the scores of a photo's own things end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 __all__ = ["beyond_natural", "brightness", "fault_of", "regions"]
 
-EXPECTED = 0.3  # natural things beyond the limit of a photo without faults, by extrapolation
+EXPECTED = 0.1  # natural things beyond the limit of a photo without faults, by extrapolation
 EXPECTED_AMONG = 2.0  # and of one with faults
 SEVERAL = 3  # things beyond the first limit that make it such a photo
 PRIOR = (13, 3)  # things in the lower and upper half of the tail, that count as seen before
@@ -63,7 +63,7 @@ def _natural_limit(scores: Array, low: float, high: float, expected: float) -> f
 def beyond_natural(scores: Array, tail: tuple[float, float], certain: float) -> float:
     """Return the score from which things of a photo are faults.
 
-    One in three photos may have one thing beyond a first limit, `certain` at the least. Where several lie
+    One in ten photos may have one thing beyond a first limit, `certain` at the least. Where several lie
     beyond it the photo has such faults, and more of them are looked for below, where two natural ones are to
     be expected.
     """
