@@ -138,6 +138,7 @@ def main() -> None:
         "--kinds",
         nargs="+",
         default=list(KINDS),
+        choices=KINDS,
     )
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
     parser.add_argument("--half", type=int, choices=[0, 1], help="every other photo, from this one on")
