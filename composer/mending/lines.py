@@ -24,6 +24,7 @@ BLOCK = 24  # pixels along the line
 CLEAR = 5.0  # times what the neighbours show
 LEAST = 0.6 / 255
 SHORTEST = 5  # blocks
+EVEN = 0.75  # of its response, that the next pixel may have: half by a line, all by an edge
 SHARP = 0.25  # of its contrast, that the next but one pixel may have
 
 
@@ -50,7 +51,8 @@ def _columns(luma: Array) -> list[Array]:
     usual = np.sqrt(cv2.filter2D(means * means, -1, around / around.sum(), borderType=cv2.BORDER_REFLECT_101))
     size = np.abs(means)
     beside = np.abs(cv2.filter2D(means, -1, np.array([[1, 0, 0, 0, 1]], np.float32) / 2))
-    good = (size > CLEAR * usual + LEAST) & (beside < SHARP * size)
+    sides = cv2.dilate(size, np.array([[1, 0, 1]], np.uint8))
+    good = (size > CLEAR * usual + LEAST) & (beside < SHARP * size) & (sides < EVEN * size)
     found = []
     for x in np.flatnonzero(good.sum(0) >= SHORTEST):
         if 0 < x < width - 1:
