@@ -260,19 +260,22 @@ class Fault:
     Attributes
     ----------
     kind : str
-        "mask" or "box" where a person pointed at it.
+        "mask" or "box" where a person pointed at it, else one of `composer.mending.faults.KINDS`.
     rect : Rect
         In pixels of the photo.
     confidence : float
         0..1; 1 for what a person pointed at.
     operator : str
         What mended it; "" where nothing could.
+    mask : (h, w) bool or None
+        Where in `rect` it is; None is everywhere.
     """
 
     kind: str
     rect: Rect
     confidence: float = 1.0
     operator: str = ""
+    mask: Array | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Mending: holes in one photograph, and what fills them."""
+"""Faults in pictures: found, and mended."""
