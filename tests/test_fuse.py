@@ -15,6 +15,7 @@ import composer
 from composer.cli import app
 from composer.errors import NothingToFuse, OptionError, OutputError, PhotoError
 from composer.fusion.methods import METHODS
+from composer.media.picture import read_picture
 from composer.records import to_encoded, to_linear
 from composer.samples import picture
 
@@ -61,6 +62,10 @@ def test_type_and_channels_stay(method: str, dtype: str, channels: int) -> None:
     top = 1.0 if dtype == "float32" else np.iinfo(dtype).max
     rng = np.random.default_rng(5)
     stack = [(rng.random((40, 50, channels)) * top).astype(dtype) for _ in range(3)]
+    if (method, dtype) == ("hdr", "float32"):
+        with pytest.raises(OptionError, match="photos are floats"):
+            composer.fuse(stack, method=method, align="none")
+        return
     found = composer.fuse(stack, method=method, align="none").image
     assert (found.shape, found.dtype) == ((40, 50, channels), np.dtype(dtype))
 
@@ -156,17 +161,40 @@ def test_transparent_pixels_do_not_count() -> None:
     clear = np.dstack([photo, np.full(photo.shape[:2], 255, np.uint8)])
     holed = clear.copy()
     holed[20:50, 20:60] = 0
-    for method in METHODS:
+    for method in set(METHODS) - {"hdr"}:
         found = composer.fuse([holed, clear], method=method, align="none")
         assert np.abs(found.image[:, :, :3].astype(int) - photo).max() <= 3, method
         assert np.all(found.image[:, :, 3] == 255)
+
+
+def test_hdr_keeps_light_beyond_white_and_leaves_out_what_is_transparent(tmp_path: Path) -> None:
+    scene = to_linear(picture("coffee.png")[:100, :120] / np.float32(255)) * 4 + np.float32(0.01)
+    stack = [np.rint(to_encoded(np.clip(scene * k, 0, 1)) * 255).astype(np.uint8) for k in (1, 1 / 4)]
+    stack = [np.dstack([p, np.full(p.shape[:2], 255, np.uint8)]) for p in stack]
+    whole = composer.fuse(stack, method="hdr", align="none", response="srgb", tone_map="none").image
+    light = to_linear(whole[:, :, :3])
+    scale = np.median(light / scene)
+    assert np.median(np.abs(light / (scene * scale) - 1)) < 0.03
+    assert light.max() > 1
+    stack[1][20:40, 30:60] = 0
+    holed = composer.fuse(stack, method="hdr", align="none", response="srgb", tone_map="none").image
+    dark = (scene < 0.8).all(2)[20:40, 30:60]
+    assert np.abs(holed[20:40, 30:60, :3] - whole[20:40, 30:60, :3])[dark].max() < 0.05
+    shown = composer.fuse(stack, tmp_path / "a.png", method="hdr", align="none")
+    assert shown.image.dtype == np.uint8
+    composer.fuse([p[:, :, :3] for p in stack], tmp_path / "a.exr", method="hdr", align="none")
+    composer.fuse(
+        [p[:, :, :3] for p in stack], tmp_path / "a.tif", method="hdr", align="none", tone_map="none"
+    )
+    linear, floats = (read_picture(tmp_path / n, n).pixels for n in ("a.exr", "a.tif"))
+    np.testing.assert_allclose(linear, floats, atol=1e-3)
 
 
 def test_nan_does_not_count() -> None:
     photo = picture("coffee.png")[:100, :120].astype(np.float32) / 255
     holed = photo.copy()
     holed[20:50, 20:60] = np.nan
-    for method in METHODS:
+    for method in set(METHODS) - {"hdr"}:
         found = composer.fuse([photo, holed], method=method, align="none").image
         np.testing.assert_allclose(found, photo, atol=0.02, err_msg=method)
 

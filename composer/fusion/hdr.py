@@ -94,7 +94,13 @@ def estimated_seconds(images: Sequence[Array]) -> tuple[float, ...]:
     return tuple(float(k) for k in np.exp(logs))
 
 
-def merge(images: Sequence[Array], seconds: Sequence[float] | None, method: str = "debevec") -> Array:
+def merge(
+    images: Sequence[Array],
+    seconds: Sequence[float] | None,
+    method: str = "debevec",
+    *,
+    shown: Sequence[Array | None] | None = None,
+) -> Array:
     """Merge exposures of one scene, aligned, to linear light.
 
     Parameters
@@ -105,6 +111,8 @@ def merge(images: Sequence[Array], seconds: Sequence[float] | None, method: str 
     method : "debevec", "robertson" or "srgb"
         Recover the camera's response (Debevec and Malik 1997; Robertson et al. 2003) and average by the
         paper's weights, or take the photos to be sRGB as they say, averaged by Debevec's weights.
+    shown : sequence of (H, W) bool or None, or None
+        Where each image shows something; None is everywhere. Where none does, all count.
 
     Returns
     -------
@@ -131,12 +139,22 @@ def merge(images: Sequence[Array], seconds: Sequence[float] | None, method: str 
     out = np.empty(images[0].shape, np.float32)
     height, width = images[0].shape[:2]
     rows = max(1, BAND // int(width))
+    counted = _counted(shown or [None] * len(images), int(height))
     for y in range(0, int(height), rows):
-        parts = [i[y : y + rows] for i in images]
-        above = sum(lookup(p, t[0]) for p, t in zip(parts, tables, strict=True))
-        below = sum(lookup(p, t[1]) for p, t in zip(parts, tables, strict=True))
+        here = slice(y, y + rows)
+        above, below = (
+            sum(lookup(i[here], t[k]) * c[here] for i, t, c in zip(images, tables, counted, strict=True))
+            for k in (0, 1)
+        )
         out[y : y + rows] = above / below if method == "robertson" else np.exp(above / below)
     return out
+
+
+def _counted(shown: Sequence[Array | None], rows: int) -> list[Array]:
+    """Return what each image counts, (H, 1 or W, 1): everywhere where none shows anything."""
+    some = [np.ones((rows, 1), bool) if s is None else s for s in shown]
+    nobody = ~np.logical_or.reduce(np.broadcast_arrays(*some))
+    return [(s | nobody if s.shape[1] > 1 else s)[:, :, None].astype(np.float32) for s in some]
 
 
 def _check(images: Sequence[Array], seconds: Sequence[float], method: str) -> None:

@@ -143,8 +143,9 @@ def hdr(stack: Stack, settings: Settings, context: Context) -> Array:
     if stack.frame.dtype == "float32":
         raise OptionError("hdr recovers light from 8 or 16 bits, and these photos are floats; average them")
     whole = Rect(0, 0, stack.frame.width, stack.frame.height)
-    images = over(context, "hdr", lambda k: part(stack, k, whole, context)[0], range(len(stack.photos)))
-    radiance = merge(images, exposure_seconds(stack.photos), settings.response)
+    parts = over(context, "hdr", lambda k: part(stack, k, whole, context), range(len(stack.photos)))
+    images, shown = zip(*parts, strict=True)
+    radiance = merge(images, exposure_seconds(stack.photos), settings.response, shown=shown)
     if settings.shown == "none":
         return to_encoded(radiance)
     return np.asarray(as_stored(tone_map(radiance, settings.shown), stack.frame.dtype))
