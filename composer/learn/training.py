@@ -34,7 +34,7 @@ Array = NDArray[Any]
 __all__ = ["Recipe", "Split", "train_refiner"]
 
 CHECKPOINT = "checkpoint.safetensors"
-SEEN, GAIN = 0.06, 1 / 255  # errors that count fully; what is gained where the gate is to open
+SEEN, GAIN = 0.06, 0.5 / 255  # errors that count fully; what is gained where the gate is to open
 
 
 @dataclass(frozen=True)
@@ -324,11 +324,12 @@ def _losses(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> dict[s
         (_charbonnier(_slope(free, a) - _slope(truth, a)) * _slope_weight(near, a)).sum() for a in (2, 3)
     )
     gained = error - (truth - free).detach().abs().amax(1, keepdim=True)
+    gained = nn.functional.avg_pool2d(gained, 7, 1, 3)  # pixels alone are noise
     opens = binary_cross_entropy_with_logits(gate, (gained > GAIN).float(), mask, reduction="sum")
     return {
         "colour": (_charbonnier(free - truth) * weight).sum() / (3 * total),
         "gradient": 0.5 * slopes / (3 * total),
-        "gate": 0.05 * opens / mask.sum().clamp(min=1.0),
+        "gate": 0.1 * opens / mask.sum().clamp(min=1.0),
         "gated": 0.3 * (_charbonnier(gated - truth) * mask).sum() / (3 * mask.sum().clamp(min=1.0)),
     }
 
