@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.errors import Cancelled, OptionError
-from composer.learn.refining import Refusal, accepted, gated
+from composer.learn.refining import Refusal, accepted, agreement, gated
 from composer.learn.runtime import HALO, TILE, Network, changes, load_refiner
 from composer.learn.simulator import FAR, planes_of
 from composer.media.picture import Picture, as_float, check_target, read_mask, read_picture, write_picture
@@ -127,7 +127,8 @@ def _refined(
             return found
 
         change = changes(network, seen, over)
-    result, refusals = accepted(colours, gated(colours, mask, change, strength), mask, other, other_valid)
+    wanted = gated(colours, mask, change, agreement(colours, other, other_valid), strength)
+    result, refusals = accepted(colours, wanted, mask, other, other_valid)
     refusals = [Refusal(_moved(r.rect, area), r.reason) for r in refusals]
     pixels = picture.pixels.copy()
     if pixels.shape[2] == 1:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from composer.backend import namespace, to_numpy
-from composer.learn.refining import gated
+from composer.learn.refining import agreement, gated
 from composer.learn.runtime import ALIGN, HALO, load_refiner
 from composer.learn.simulator import FAR, planes_of, smooth
 from composer.records import Locality, Tile
@@ -42,6 +42,7 @@ class RefineGan:
         seen = planes_of(
             colours, mask, distance, valid, other, to_numpy(tile.runner_up_valid), to_numpy(tile.synthetic)
         )
-        result = gated(colours, mask, load_refiner(self.weights)(seen), self.strength)
+        trust = agreement(colours, other, to_numpy(tile.runner_up_valid), to_numpy(tile.synthetic))
+        result = gated(colours, mask, load_refiner(self.weights)(seen), trust, self.strength)
         grey = result.mean(2, keepdims=True) if image.shape[2] == 1 else result
         return replace(tile, image=namespace(tile.image).asarray(grey))

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from composer.learn.network import Refiner
-from composer.learn.refining import gated
+from composer.learn.refining import agreement, gated
 from composer.learn.simulator import FAR, KINDS, OPERATORS, Sample, planes_of, simulate
 from composer.media.encode import write_image
 
@@ -42,7 +42,9 @@ def refined(net: Refiner, sample: Sample, alone: bool = False) -> Array:
     with torch.no_grad():
         change, gate = net(torch.from_numpy(seen)[None].to(next(net.parameters()).device))
     both = torch.cat([change, torch.sigmoid(gate)], 1)[0].cpu().numpy()
-    return gated(sample.composite, sample.mask, both)
+    seen_other = sample.other_valid & (not alone)
+    trust = agreement(sample.composite, sample.other, seen_other, sample.synthetic)
+    return gated(sample.composite, sample.mask, both, trust)
 
 
 def band_psnr(picture: Array, sample: Sample) -> float:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.learn.refining import accepted, gated
+from composer.learn.refining import accepted, agreement, gated
 from composer.learn.runtime import ALIGN, TILE, changes
 from composer.records import Rect
 
@@ -20,8 +20,8 @@ def test_nothing_outside_the_mask_and_nothing_unsure(seed: int, strength: float)
     mask = np.where(rng.random((20, 24)) < 0.5, rng.random((20, 24)), 0).astype(np.float32)
     change = rng.normal(0, 1, (4, 20, 24)).astype(np.float32)
     change[3] = rng.random((20, 24))
-    result = gated(composite, mask, change, strength)
-    still = (mask == 0) | (change[3] < 0.6)
+    result = gated(composite, mask, change, np.ones_like(mask), strength)
+    still = (mask == 0) | (change[3] < 0.15)
     assert np.array_equal(result[still], composite[still])
     assert result.min() >= 0
     assert result.max() <= 1
@@ -30,8 +30,23 @@ def test_nothing_outside_the_mask_and_nothing_unsure(seed: int, strength: float)
 
 def test_small_changes_are_not_made() -> None:
     composite, mask = np.full((8, 8, 3), 0.5, np.float32), np.ones((8, 8), np.float32)
-    change = np.stack([*np.full((3, 8, 8), 0.9 / 255), np.ones((8, 8))]).astype(np.float32)
-    assert np.array_equal(gated(composite, mask, change), composite)
+    change = np.stack([*np.full((3, 8, 8), 1.9 / 255), np.ones((8, 8))]).astype(np.float32)
+    assert np.array_equal(gated(composite, mask, change, mask), composite)
+
+
+def test_a_thing_in_one_view_only_is_not_trusted_and_misplaced_edges_are() -> None:
+    composite = np.full((80, 120, 3), 0.5, np.float32)
+    composite[:, 60:] = 0.7
+    thing, moved, brighter = composite.copy(), np.roll(composite, 1, 1), composite + np.float32(0.04)
+    thing[30:50, 20:40] = 0.9
+    everywhere = np.ones((80, 120), bool)
+    assert agreement(composite, None, None).min() == 1
+    assert agreement(composite, thing, everywhere)[35:45, 25:35].max() < 0.01
+    assert agreement(composite, thing, everywhere)[:, 90:].min() > 0.99
+    assert agreement(composite, moved, everywhere)[:, 20:100].min() > 0.9
+    assert agreement(composite, brighter, everywhere).min() > 0.99
+    filled = everywhere.copy()
+    assert agreement(composite, thing, everywhere, filled).min() > 0.99
 
 
 def test_colours_that_no_source_has_are_refused() -> None:
