@@ -14,7 +14,7 @@ from composer.media.inputs import expand
 from composer.media.picture import as_float, read_picture
 from composer.records import Event
 
-__all__ = ["train_refiner"]
+__all__ = ["reduced_photo", "train_refiner"]
 
 LONGEST = 1536  # pixels: larger photographs are reduced, noise and all
 
@@ -74,7 +74,7 @@ def train_refiner(
     context, _ = begun(device, workers, None, observe, cancelled)
     recipe = training.Recipe(minutes=minutes, steps=steps, batch=batch, size=size, width=width, seed=seed)
     with one_thread_each():
-        photos = [_reduced(p) for p in expand([data] if isinstance(data, (str, Path)) else data)]
+        photos = [reduced_photo(p) for p in expand([data] if isinstance(data, (str, Path)) else data)]
         usable = [p for p in photos if p is not None and min(p.shape[:2]) >= 2 * size]
         return training.train_refiner(
             training.Split.of(usable), Path(out), recipe, resume=resume, device=context.device,
@@ -82,10 +82,10 @@ def train_refiner(
         )  # fmt: skip
 
 
-def _reduced(path: object) -> np.ndarray | None:
+def reduced_photo(source: str | Path | np.ndarray) -> np.ndarray | None:
     """Return a photograph (H, W, 3) uint8 of moderate size; None where it cannot be read."""
     try:
-        pixels = as_float(read_picture(path, "photo").pixels)  # type: ignore[arg-type]
+        pixels = as_float(read_picture(source, "photo").pixels)
     except PhotoError:
         return None
     scale = min(1.0, LONGEST / max(pixels.shape))

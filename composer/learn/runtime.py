@@ -19,7 +19,7 @@ from composer.records import Rect
 Array = NDArray[Any]
 Network = Callable[[Array], Array]
 
-__all__ = ["ALIGN", "HALO", "TILE", "Network", "changes", "load_refiner"]
+__all__ = ["ALIGN", "HALO", "TILE", "Network", "changes", "load_refiner", "network_of"]
 
 ALIGN = 16  # tiles start on multiples of it
 HALO = 80  # pixels around a tile that the network looks at: its radius is 76
@@ -84,10 +84,19 @@ def _by_torch(path: Path) -> Network:
         raise WeightsError(f"{path}: does not fit a refiner of width {about['width']}; copy it again")
     net.load_state_dict({n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items()})
 
+    return network_of(net)
+
+
+def network_of(net: Any) -> Network:
+    """Return a torch module as a function on arrays."""
+    import torch
+
+    device = next(net.parameters()).device
+
     def run(planes: Array) -> Array:
         with torch.no_grad():
-            change, gate = net(torch.from_numpy(planes)[None])
-            return torch.cat([change[0], torch.sigmoid(gate[0])]).numpy()
+            change, gate = net(torch.from_numpy(planes)[None].to(device))
+            return np.asarray(torch.cat([change[0], torch.sigmoid(gate[0])]).cpu().numpy())
 
     return run
 

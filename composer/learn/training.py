@@ -23,6 +23,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from composer.errors import Cancelled, TrainingError
 from composer.learn.network import INPUTS, Discriminator, Refiner
+from composer.learn.runtime import network_of
 from composer.learn.simulator import FAR, Sample, planes_of, simulate
 from composer.learn.validation import validated, write_grid
 from composer.learn.weights import read_weights, write_weights
@@ -240,8 +241,9 @@ class _Run:
 
     def finish(self, out: Path) -> dict[str, float]:
         """Validate the averaged network, and write weights, grid and model card."""
-        found = validated(self.average.eval(), self.split.held_out, self.recipe.size)
-        write_grid(out / "grid.png", self.average, self.split.held_out, self.recipe.size)
+        network = network_of(self.average.eval())
+        found = validated(network, self.split.held_out, self.recipe.size)
+        write_grid(out / "grid.png", network, self.split.held_out, self.recipe.size)
         about = {
             "kind": "refiner", "width": str(self.recipe.width), "steps": str(self.steps),
             "seconds": str(round(self.seconds)), "photographs": str(len(self.split.train)),

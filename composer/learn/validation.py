@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from composer.learn.network import Refiner
 from composer.learn.refining import agreement, gated
+from composer.learn.runtime import Network
 from composer.learn.simulator import FAR, KINDS, OPERATORS, Sample, planes_of, simulate
 from composer.media.encode import write_image
 
@@ -32,19 +31,15 @@ def samples(photos: tuple[Array, ...], size: int) -> Iterator[Sample]:
             yield simulate(photos[n % len(photos)], rng, size, kind=kind, operator=operator)
 
 
-def refined(net: Refiner, sample: Sample, alone: bool = False) -> Array:
+def refined(network: Network, sample: Sample, alone: bool = False) -> Array:
     """Return a sample's composite as the network leaves it."""
     distance = np.full_like(sample.distance, FAR) if alone else sample.distance
+    other_valid = sample.other_valid & (not alone)
     seen = planes_of(
-        sample.composite, sample.mask, distance, sample.valid, sample.other,
-        sample.other_valid & (not alone), sample.synthetic,
-    )  # fmt: skip
-    with torch.no_grad():
-        change, gate = net(torch.from_numpy(seen)[None].to(next(net.parameters()).device))
-    both = torch.cat([change, torch.sigmoid(gate)], 1)[0].cpu().numpy()
-    seen_other = sample.other_valid & (not alone)
-    trust = agreement(sample.composite, sample.other, seen_other, sample.synthetic)
-    return gated(sample.composite, sample.mask, both, trust)
+        sample.composite, sample.mask, distance, sample.valid, sample.other, other_valid, sample.synthetic
+    )
+    trust = agreement(sample.composite, sample.other, other_valid, sample.synthetic)
+    return gated(sample.composite, sample.mask, network(seen), trust)
 
 
 def band_psnr(picture: Array, sample: Sample) -> float:
@@ -64,40 +59,41 @@ def band_gradient(picture: Array, sample: Sample) -> float:
     return 255 * float(np.concatenate(parts).mean())
 
 
-def validated(net: Refiner, photos: tuple[Array, ...], size: int) -> dict[str, float]:
-    """Return gains in the seam band over held-out samples, by kind and altogether."""
+def validated(network: Network, photos: tuple[Array, ...], size: int) -> dict[str, float]:
+    """Return gains in the seam band over held-out samples, by kind and altogether; also without other views."""
     gains: dict[str, list[float]] = {kind: [] for kind in KINDS}
     held_out: list[float] = []
-    slopes, clean = [], []
+    slopes, clean, alone = [], [], []
     for sample in samples(photos, size):
-        found = refined(net, sample)
-        gain = band_psnr(found, sample) - band_psnr(sample.composite, sample)
+        found, before = refined(network, sample), band_psnr(sample.composite, sample)
+        gain = band_psnr(found, sample) - before
         if sample.kind == "clean":
             clean.append(band_psnr(found, sample))
             continue
         gains[sample.kind].append(gain)
         if sample.operator == OPERATORS[-1]:
             held_out.append(gain)
+        alone.append(band_psnr(refined(network, sample, alone=True), sample) - before)
         slopes.append((band_gradient(found, sample), band_gradient(sample.composite, sample)))
     every = [g for kind in gains.values() for g in kind]
-    after, before = np.mean(slopes, 0)
+    wrong, wrong_before = np.mean(slopes, 0)
     found_by_kind = {f"gain_{kind}_db": float(np.mean(g)) for kind, g in gains.items() if g}
     return {
         k: round(v, 3)
         for k, v in {
             "gain_db": float(np.mean(every)), **found_by_kind,
-            "gain_held_out_operator_db": float(np.mean(held_out)),
+            "gain_held_out_operator_db": float(np.mean(held_out)), "gain_alone_db": float(np.mean(alone)),
             "worse_by_0.1_db_share": float(np.mean(np.array(every) < -0.1)), "worst_db": float(np.min(every)),
-            "gradient_error_change": float(after / before - 1), "clean_psnr_db": float(np.min(clean)),
+            "gradient_error_change": float(wrong / wrong_before - 1), "clean_psnr_db": float(np.min(clean)),
         }.items()
     }  # fmt: skip
 
 
-def write_grid(path: Path, net: Refiner, photos: tuple[Array, ...], size: int) -> None:
+def write_grid(path: Path, network: Network, photos: tuple[Array, ...], size: int) -> None:
     """Write rows of composite, result, truth, and five times what is wrong before and after."""
     rows = []
     for sample in list(samples(photos, size))[:: EACH // 2]:
-        found = refined(net, sample)
+        found = refined(network, sample)
         wrong = [np.clip(0.5 + 5 * (p - sample.truth), 0, 1) for p in (sample.composite, found)]
         rows.append(np.hstack([sample.composite, found, sample.truth, *wrong]))
     write_image(path, (np.vstack(rows) * 255 + 0.5).astype(np.uint8))
