@@ -3,8 +3,8 @@
     python benchmarks/refine.py PHOTO... --json benchmarks/results/refine.json
 
 Of each photograph composites are made with every kind of fault, by every operator, one of which training
-never saw (composer/learn/validation.py). Gains are decibels of PSNR in the seam band, the mean over samples; those
-"alone" are without the other view. Seconds are those of `composer.refine` on a picture of 4 megapixels whose
+never saw (composer/learn/validation.py). Gains are decibels of PSNR in the seam band, the mean over samples;
+"alone" is without the other view. Seconds are those of `composer.refine` on a picture of 4 megapixels whose
 whole area is masked, and on one with a band of 64 pixels, one thread.
 """
 

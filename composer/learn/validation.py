@@ -60,7 +60,7 @@ def band_gradient(picture: Array, sample: Sample) -> float:
 
 
 def validated(network: Network, photos: tuple[Array, ...], size: int) -> dict[str, float]:
-    """Return gains in the seam band over held-out samples, by kind and altogether; also without other views."""
+    """Return gains in the seam band over held-out samples, by kind, altogether, and without other views."""
     gains: dict[str, list[float]] = {kind: [] for kind in KINDS}
     held_out: list[float] = []
     slopes, clean, alone = [], [], []
