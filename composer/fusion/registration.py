@@ -37,6 +37,7 @@ STILL = 0.002  # working pixels that a step moves nothing any more
 LEAST_POINTS = 60
 CERTAIN = 0.8  # correlation at which photos that hardly moved need no features
 NEARLY_STILL = 0.01  # of the longer side
+WORTH = 0.02  # by how much correlation must rise for a model with more freedom
 AGREEMENT = 0.35  # correlation of normalised greys below which photos do not show the same
 
 
@@ -88,15 +89,28 @@ def registered(reference: View, photo: View, model: str) -> Array | None:
     ----------
     model : "translation", "similarity" or "homography"
     """
-    still, agreement = _refined(reference, photo, np.eye(3), model)
+    still, agreement = _simplest(reference, photo, np.eye(3), model)
     if agreement > CERTAIN and farthest(still, reference.size) < NEARLY_STILL * max(reference.size):
         return still
     start = _from_features(reference, photo)
     if start is not None:
-        found, better = _refined(reference, photo, start, model)
-        if better > max(agreement, AGREEMENT):
+        found, better = _simplest(reference, photo, start, model)
+        if better > max(agreement + WORTH, AGREEMENT):
             return found
     return still if agreement > AGREEMENT else None
+
+
+def _simplest(reference: View, photo: View, start: Array, model: str) -> tuple[Array, float]:
+    """Return the matrix of the simplest model up to `model` that agrees nearly as well as the others.
+
+    More freedom fits what moves by itself, such as clouds, where little else can be seen.
+    """
+    best, agreement = _refined(reference, photo, start, MODELS[0])
+    for kind in MODELS[1 : MODELS.index(model) + 1]:
+        found, better = _refined(reference, photo, start, kind)
+        if better > agreement + WORTH:
+            best, agreement = found, better
+    return best, agreement
 
 
 def farthest(matrix: Array, size: tuple[int, int]) -> float:

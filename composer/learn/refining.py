@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 __all__ = ["Refusal", "accepted", "agreement", "gated"]
 
-GATE, FULLY = 0.15, 0.15  # how sure the network must be of a gain, and how much surer to change all
+GATE, FULLY = 0.25, 0.15  # how sure the network must be of a gain, and how much surer to change all
 DEAD = 2 / 255  # changes below this are not made
 DIFFERENT = 0.08, 0.14  # by how much views may differ in the mean of some pixels: trusted, not trusted
 MOST = 0.35  # largest change
