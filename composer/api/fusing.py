@@ -89,7 +89,7 @@ def fuse(
         2003), or taken to be sRGB's.
     tone_map : "auto", "none", or one of `composer.fusion.tonemap.OPERATORS`
         HDR only: how light of any range is shown. "none" keeps it: float32, linear in .hdr and .exr files,
-        else encoded, also beyond 1. "auto": none for .hdr and .exr, else "reinhard".
+        else encoded, also beyond 1. "auto": none for .hdr and .exr, else "local-laplacian".
     device : "auto" or "cpu"
         Fusing runs on the CPU.
     workers, max_memory, observe, cancelled
@@ -118,7 +118,7 @@ def fuse(
     _check_options(method, align, ghosts, device)
     target = Path(output) if output is not None else None
     if tone_map == "auto":
-        tone_map = "none" if target is not None and target.suffix.lower() in LINEAR else "reinhard"
+        tone_map = "none" if target is not None and target.suffix.lower() in LINEAR else "local-laplacian"
     _check_hdr(method, response, tone_map)
     settings = Settings(
         _exponents(contrast, saturation, exposedness), ghosts, _positive("sigmas", sigmas), response, tone_map
@@ -171,7 +171,7 @@ def _check_hdr(method: str, response: str, tone_map: str) -> None:
     for name, (value, allowed) in choices.items():
         if value not in allowed:
             raise OptionError(f'{name} is "{value}"; give one of {", ".join(allowed)}')
-    if method != "hdr" and (response, tone_map) not in (("debevec", "reinhard"), ("debevec", "none")):
+    if method != "hdr" and (response, tone_map) not in (("debevec", "local-laplacian"), ("debevec", "none")):
         raise OptionError(f"response and tone_map are for hdr, not for {method}")
 
 

@@ -52,7 +52,7 @@ class Settings:
     ghosts: str = "keep"
     sigmas: float = 3.0
     response: str = "debevec"
-    shown: str = "reinhard"
+    shown: str = "local-laplacian"
 
 
 def exposure(stack: Stack, settings: Settings, context: Context) -> Array:
