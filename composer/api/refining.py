@@ -131,9 +131,9 @@ def _refined(
     result, refusals = accepted(colours, wanted, mask, other, other_valid)
     refusals = [Refusal(_moved(r.rect, area), r.reason) for r in refusals]
     pixels = picture.pixels.copy()
+    touched = (result != colours).any(2)
     if pixels.shape[2] == 1:
-        colours, result = colours[:, :, :1], result.mean(2, keepdims=True)
-    touched = (np.abs(result - colours) > 0).any(2)
+        result = result.mean(2, keepdims=True)
     pixels[cut] = np.where(touched[:, :, None], quantised(result, picture.photo.dtype), pixels[cut])
     return pixels, refusals, float(touched.sum() / max(np.count_nonzero(mask), 1))
 

@@ -58,6 +58,8 @@ class Recipe:
         Weight of the discriminator's opinion, which is heard from `adversary_from` of the time on.
     drop_other : float
         Share of samples whose other view is kept back, so that one network serves single pictures too.
+    drop_seam : float
+        Share of samples that do not tell where the seam runs.
     seed : int
     """
 
@@ -70,6 +72,7 @@ class Recipe:
     adversary: float = 0.02
     adversary_from: float = 0.6
     drop_other: float = 0.15
+    drop_seam: float = 0.4
     seed: int = 0
 
 
@@ -179,6 +182,8 @@ class _Run:
         photo = self.split.train[rng.integers(len(self.split.train))]
         sample = simulate(photo, rng, self.recipe.size)
         seen = planes(sample, rng.random() < self.recipe.drop_other)
+        if rng.random() < self.recipe.drop_seam:
+            seen[4] = np.where(sample.valid, 1.0, 0.0)  # as far as can be: `refine` is not told where it runs
         truth = np.moveaxis(sample.truth, 2, 0).copy()
         if rng.random() < 0.15:  # a picture's edge: nothing beyond it
             beyond = slice(0, int(rng.integers(1, 48)))
