@@ -109,7 +109,10 @@ def test_nothing_marked_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("mask", "options", "message"),
     [
-        (None, {}, "give a mask or a box"),
+        (None, {"faults": "dust"}, 'no kind of fault "dust"; give some of hole, impulse'),
+        (None, {"faults": "line", "without": ["line"]}, "no kind of fault is left"),
+        (None, {"box": (1, 2, 3, 4), "faults": "line"}, "where neither mask nor box is given"),
+        (None, {"box": (1, 2, 3, 4), "find_only": True}, "where neither mask nor box is given"),
         (np.ones((96, 96), bool), {}, "leave nothing of the photo"),
         (np.ones((9, 7), bool), {}, "the mask has 7 x 9 pixels, the photo 96 x 96"),
         (None, {"box": (96, 0, 4, 4)}, "outside the photo"),
