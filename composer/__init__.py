@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from composer.api.batches import stitch_each
+    from composer.api.batches import repair_each, stitch_each
     from composer.api.cloning import clone
     from composer.api.evaluating import evaluate
     from composer.api.fusing import fuse
@@ -48,6 +48,7 @@ __all__ = [
     "harmonize",
     "refine",
     "repair",
+    "repair_each",
     "run",
     "stitch",
     "stitch_each",
@@ -71,6 +72,7 @@ _HOMES = {
     "harmonize": "api.harmonizing",
     "refine": "api.refining",
     "repair": "api.repairing",
+    "repair_each": "api.batches",
     "run": "api.stitching",
     "stitch": "api.stitching",
     "stitch_each": "api.batches",

@@ -247,7 +247,7 @@ class Repaired(Edited):
     mask : (H, W) bool
         What was to be mended.
     faults : tuple of Fault
-        Each fault, and what mended it.
+        Each fault, and what mended it; blocking, which nothing mends, is not in the mask.
     """
 
     mask: Array = field(repr=False, compare=False)
@@ -265,5 +265,5 @@ class Repaired(Edited):
             for f in self.faults
         ]
         height, width = self.mask.shape
-        sizes = {"width": width, "height": height, "mended_px": int(self.mask.sum())}
+        sizes = {"width": width, "height": height, "marked_px": int(self.mask.sum())}
         return {**super().summary(), **sizes, "faults": faults}

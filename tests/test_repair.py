@@ -109,7 +109,10 @@ def test_nothing_marked_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("mask", "options", "message"),
     [
-        (None, {}, "give a mask or a box"),
+        (None, {"faults": "dust"}, 'no kind of fault "dust"; give some of hole, impulse'),
+        (None, {"faults": "line", "without": ["line"]}, "no kind of fault is left"),
+        (None, {"box": (1, 2, 3, 4), "faults": "line"}, "where neither mask nor box is given"),
+        (None, {"box": (1, 2, 3, 4), "find_only": True}, "where neither mask nor box is given"),
         (np.ones((96, 96), bool), {}, "leave nothing of the photo"),
         (np.ones((9, 7), bool), {}, "the mask has 7 x 9 pixels, the photo 96 x 96"),
         (None, {"box": (96, 0, 4, 4)}, "outside the photo"),
@@ -185,13 +188,16 @@ def test_the_command_does_what_the_function_does(tmp_path: Path) -> None:
         assert np.array_equal(np.asarray(image), wanted.image)
     said = json.loads((tmp_path / "s.json").read_text())
     assert [f["kind"] for f in said["faults"]] == ["box", "mask", "mask"]
-    assert said["mended_px"] == wanted.mask.sum()
-    assert f"{wanted.mask.sum()} pixels in 3 holes filled: 3 by edges" in done.output
+    assert said["marked_px"] == wanted.mask.sum()
+    assert f"{wanted.mask.sum()} pixels mended: 1 box by edges, 2 mask by edges" in done.output
 
 
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
-    [([], 2, "give --mask or --box"), (["--box", "1,2,3"], 1, "--box 1,2,3: write X,Y,WIDTH,HEIGHT")],
+    [
+        (["--report", "r.html"], 2, "are for several"),
+        (["--box", "1,2,3"], 1, "--box 1,2,3: write X,Y,WIDTH,HEIGHT"),
+    ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str], status: int, message: str) -> None:
     Image.fromarray(photo()).save(tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Verbs over many folders: each a job of its own, in processes beside each other."""
+"""Verbs over many folders or photos: each a job of its own, in processes beside each other."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from composer.api.repairing import check_fill, kinds_of, repair
 from composer.api.stitching import stitch
 from composer.backend.memory import allowance
-from composer.batch import Batch, folders_below, run_batch
-from composer.errors import OptionError
-from composer.media.encode import check_suffix
+from composer.batch import Batch, common_folder, files_below, folders_below, run_batch
+from composer.errors import OptionError, OutputError, PhotoError
+from composer.media.encode import FORMATS, check_suffix
+from composer.media.inputs import SUFFIXES
 from composer.pipeline import Pipeline
 from composer.records import Event
 
-__all__ = ["stitch_each", "stitch_folder"]
+__all__ = ["mend_file", "repair_each", "stitch_each", "stitch_folder"]
 
 FILES = ("pipeline", "points", "pairs", "template", "include", "exclude")  # options that may name them
 ONE_ONLY = {"photos", "output", "load", "save", "cube", "patches", "layers"}
@@ -128,6 +130,140 @@ def stitch_folder(source: str, output: str, options: dict[str, Any]) -> dict[str
         **{k: largest[k] for k in ("width", "height", "projection", "rms_px")},
         "each": panoramas,
         "unused": [{"photo": u.photo, "reason": u.reason} for u in result.unused],
+    }
+
+
+def repair_each(
+    photos: Iterable[str | Path] | str | Path,
+    output: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    *,
+    suffix: str = "",
+    workers: int | None = None,
+    max_memory: int | None = None,
+    scheduler: str | None = None,
+    report: str | Path | None = None,
+    observe: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Batch:
+    """Repair every photograph among and below files, folders and patterns.
+
+    It can be stopped at any time, in any way: what is done is kept, and calling it again goes on. What
+    cannot be repaired is set aside, with the reason.
+
+    Parameters
+    ----------
+    photos : paths or patterns
+        FOLDER/a.jpg and FOLDER/b/c.png become OUTPUT/a.jpg and OUTPUT/b/c.png.
+    output : path or None
+        A folder for the results, a journal, summary.csv and summary.json; made if it is missing. None puts
+        results beside the photographs, and the rest into the folder that holds all.
+    options : mapping or None
+        Options of `repair`, for all photos. `mask` may be a folder of masks with their photos' stems, else
+        one mask is for all; with `find_only` masks are written, as PNG.
+    suffix : str
+        Put behind each name; needed where `output` is None.
+    workers : int or None
+        Processes; None uses every core.
+    max_memory : int or None
+        Bytes that all of them together may take for photos.
+    scheduler, report, observe, cancelled
+        As for `stitch_each`.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    PhotoError, OutputError, OptionError, DeviceError, BatchError, Cancelled
+    """
+    plain = _checked(options or {})
+    if output is not None and Path(output).suffix.lower() in FORMATS and not Path(output).is_dir():
+        raise OutputError(f"{output}: many photos go into a folder; give its name")
+    sources = [photos] if isinstance(photos, (str, Path)) else photos
+    items = files_below(sources, output, suffix)
+    if plain.get("find_only"):
+        items = [replace(i, output=i.output.with_suffix(".png")) for i in items]
+    paths = {n: _absolute(plain.pop(n)) for n in ("mask", "source", "donors") if n in plain}
+    masks = _masks(paths.get("mask"))
+    further = [*map(Path, paths.get("donors", ())), *([Path(paths["source"])] if "source" in paths else [])]
+    items = [
+        replace(i, files=(i.source, *masks.get("", masks.get(i.source.stem, [])), *further)) for i in items
+    ]
+    count = workers or len(os.sched_getaffinity(0))
+    return run_batch(
+        items,
+        "composer.api.batches:mend_file",
+        {"options": plain, "files": list(paths)},
+        Path(output) if output is not None else common_folder(items),
+        means={"paths": paths, "max_memory": (max_memory or allowance()) // max(1, count)},
+        stage="repair",
+        workers=workers,
+        scheduler=scheduler,
+        report=report,
+        observe=observe,
+        cancelled=cancelled,
+    )
+
+
+def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of `repair` that are given, checked before any work is done."""
+    plain = {k: v for k, v in options.items() if v is not None}
+    for name in plain:
+        if name not in signature(repair).parameters.keys() - {"photo", "output"} - OWN:
+            raise OptionError(f"{name} is no option for many photos; it is one of one photo, or unknown")
+    check_fill(plain.get("fill", "auto"), len(plain.get("donors", ())), plain.get("grow", 0))
+    pointed = "mask" in plain or "box" in plain
+    kinds_of(plain.get("faults", "auto"), plain.get("without", ()), pointed, plain.get("find_only", False))
+    return plain
+
+
+def _absolute(given: Any) -> Any:
+    """Return a path, or each of several, as a worker finds it."""
+    if isinstance(given, (list, tuple)):
+        return [_absolute(g) for g in given]
+    if not isinstance(given, (str, Path)):
+        raise OptionError("many photos take masks and donors from files; write arrays to some first")
+    if not Path(given).exists():
+        raise PhotoError(f"{given}: does not exist; check the name")
+    return str(Path(given).absolute())
+
+
+def _masks(mask: str | None) -> dict[str, list[Path]]:
+    """Return the masks of a folder by their stems, or the one that is for all under ""."""
+    if mask is None or not Path(mask).is_dir():
+        return {"": [Path(mask)] if mask else []}
+    found: dict[str, list[Path]] = {}
+    for path in sorted(p for p in Path(mask).iterdir() if p.suffix.lower() in SUFFIXES):
+        found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def mend_file(source: str, output: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Repair one photo, as a job of a batch.
+
+    Raises
+    ------
+    ComposerError
+        As `repair` does; no mask, or several, where masks are in a folder.
+    """
+    given = {**options["options"], **options["paths"]}
+    if "mask" in given:
+        masks = _masks(given["mask"])
+        found = masks.get("", masks.get(Path(source).stem, []))
+        if len(found) != 1:
+            which = "none is" if not found else f"{len(found)} are"
+            raise PhotoError(f"{given['mask']}: {which} called {Path(source).stem}; a photo has one mask")
+        given["mask"] = found[0]
+    result = repair(source, output=output, workers=1, max_memory=options["max_memory"], **given)
+    told = result.summary()
+    return {
+        "faults": len(result.faults),
+        "kinds": " ".join(dict.fromkeys(f.kind for f in result.faults)),
+        "marked_px": told["marked_px"],
+        "each": told["faults"],
+        "notes": told["notes"],
     }
 
 

@@ -1,9 +1,10 @@
-"""`repair`: holes in a photograph, filled."""
+"""`repair`: faults of a photograph found and mended, or holes that are pointed at."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,25 +13,41 @@ from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
-from composer.errors import OptionError
-from composer.media.picture import Picture, check_target, read_mask, read_picture, write_picture
+from composer.errors import OptionError, OutputError
+from composer.media.encode import write_image
+from composer.media.masks import TOP
+from composer.media.picture import (
+    Picture,
+    check_target,
+    keep_picture,
+    read_mask,
+    read_picture,
+    write_picture,
+)
 from composer.mending.choosing import Fills, choose, operators, regions_of
 from composer.mending.donor import Donor, landmarks, registered
+from composer.mending.faults import KINDS
 from composer.mending.filling import fill_holes, reachable
-from composer.mending.holes import clipped, find_holes, grown
-from composer.records import Event, Fault, Rect
+from composer.mending.holes import clipped, grown
+from composer.mending.marking import Marked, find_marked, operated, point_at
+from composer.records import Context, Event, Fault, Rect
 from composer.results import Repaired
 
 Array = NDArray[Any]
 Source = str | Path | Array
 
-__all__ = ["repair"]
+__all__ = ["check_fill", "kinds_of", "repair"]
+
+SPECK_FILL = "biharmonic"  # of what is a pixel wide: no worse there than "mixed", at a third of the cost
 
 
 def repair(
     photo: Source,
     mask: Source | None = None,
     *,
+    faults: str | Sequence[str] = "auto",
+    without: str | Sequence[str] = (),
+    find_only: bool = False,
     fill: str = "auto",
     box: Sequence[int] | Sequence[Sequence[int]] | None = None,
     grow: int = 0,
@@ -44,28 +61,36 @@ def repair(
     observe: Callable[[Event], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Repaired:
-    """Fill holes in a photograph from what surrounds them.
+    """Mend a photograph: the faults that are found in it, or what a mask or a box marks.
 
     Parameters
     ----------
     photo : path, or array (H, W[, C]) uint8, uint16 or float32, alpha last
-        What alpha hides is not looked at, nor is what is not finite; alpha itself stays.
+        What alpha hides is not looked at, nor is what is not finite.
     mask : path or array (H, W), or None
-        White (above one half) is what to fill.
+        White (above one half) is what to fill. With a mask or a box no faults are looked for, and alpha
+        stays.
+    faults : "auto", or one or several of "hole", "impulse", "pixel", "line" and "blocking"
+        What to look for; "auto" is all. A hole is what alpha hides, what is not finite, or exactly black
+        and ends suddenly; mending it makes it opaque. Blocking is reported only.
+    without : one or several kinds
+        What not to look for.
+    find_only : bool
+        Change nothing; write the mask of the faults, white, to `output` as PNG.
     fill : "auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges", "mixed", "patches" or "donor"
-        What fills: "auto" chooses for each hole by its width and the texture around it. "mixed" is the
-        mean of biharmonic and edges.
+        What fills holes: "auto" chooses for each by its width and the texture around it. "mixed" is the
+        mean of biharmonic and edges. Impulses, pixels and lines are always filled by biharmonic.
     box : (x, y, width, height) or several of them, or None
         Rectangles to fill, beside the mask or in its place.
     grow : int
-        Pixels by which holes are made wider on all sides.
+        Pixels by which faults are made wider on all sides.
     source : path or array (H, W), or None
         White is where patches are taken from; None lets them come from anywhere near.
     donors : paths or arrays
         Other photos of the same scene. "auto" and "donor" take what the first of them that covers a hole
         shows there; holes that none covers are filled as by "auto".
     output : path or None
-        Where to write; None keeps the picture in memory only.
+        Where to write; None keeps the picture in memory only. A photo without faults is copied.
     seed : int
         For the random search of "patches".
     device, workers, max_memory, observe, cancelled
@@ -74,12 +99,12 @@ def repair(
     Returns
     -------
     Repaired
-        Equal to the photo outside the holes, bit for bit.
+        Equal to the photo outside the faults, bit for bit.
 
     Raises
     ------
     OptionError
-        Neither mask nor box, a mask of another size, nothing left to fill from.
+        A mask of another size, or one that leaves nothing to fill from.
     PhotoError, OutputError, DeviceError, Cancelled
 
     Examples
@@ -90,53 +115,134 @@ def repair(
     >>> [(f.kind, f.operator) for f in result.faults]
     [('box', 'mixed')]
     """
-    _check_options(fill, len(donors), grow, mask is None and box is None)
+    check_fill(fill, len(donors), grow)
+    kinds = kinds_of(faults, without, mask is not None or box is not None, find_only)
     target = Path(output) if output is not None else None
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     picture = read_picture(photo, "photo", context.max_memory)
-    if target is not None:
-        check_target(target, (picture.photo,))
-    painted, marked = _marked(picture, mask, _boxes(box))
-    marked = grown(marked, grow)
-    labels, found = find_holes(marked)
+    _check_target(target, picture, find_only)
     allowed = None if source is None else _mask(source, "source mask", picture)
-    valid = _valid(picture)
-    if found and not (valid & ~marked).any():
-        raise OptionError("the holes leave nothing of the photo to fill from; mark less")
-    able = reachable(labels, len(found), valid)
+    boxes, valid = _boxes(box), _valid(picture)
+    notes: tuple[str, ...] = ()
     with one_thread_each():
         started = time.perf_counter()
-        givers, notes = _givers(donors, picture, valid & ~marked) if found else ([], ())
-        names = choose(found, able, fill, pixels=picture.pixels, labels=labels, valid=valid, donors=givers)
-        regions = regions_of(names, labels, found, allowed)
-        fills = operators(allowed, seed, givers, context.device)
-        pixels = fill_holes(picture.pixels, labels, valid, regions, fills, context)
-        watch(Event("fill", 1.0, time.perf_counter() - started))
-    by_mask = np.isin(np.arange(1, len(found) + 1), labels[painted])
-    faults = tuple(
-        Fault("mask" if painted_on else "box", hole.rect, operator=name)
-        for painted_on, hole, name in zip(by_mask, found, names, strict=True)
-    )
-    notes += _left(faults)
+        if kinds:
+            marked = find_marked(picture.pixels, valid, kinds, grow)
+            watch(Event("find", 1.0, time.perf_counter() - started))
+        else:
+            marked = _pointed_at(picture, valid, mask, boxes, grow)
+        names, mended = [""] * len(marked.holes), picture
+        if marked.holes and not find_only:
+            names, notes, mended = _mended(
+                picture, marked, valid, context, fill=fill, donors=donors, source=allowed, seed=seed
+            )
+    met = operated(marked, names)
+    notes += _remarks(met, bool(kinds), find_only)
     if target is not None:
-        notes += tuple(write_picture(target, pixels, picture.alpha, picture))
-    elif picture.alpha is not None:
-        pixels = np.dstack([pixels, picture.alpha])
+        notes += _written(target, mended, picture, marked if find_only else None)
+    pixels = mended.pixels if mended.alpha is None else np.dstack([mended.pixels, mended.alpha])
     return Repaired(
-        mask=marked, faults=faults, output=target, pixels=pixels if target is None else None, notes=notes,
-        stages=tuple(watch.stages.items()), peak_mb=peak_mb(),
+        mask=marked.labels > 0, faults=met, output=target, notes=notes, stages=tuple(watch.stages.items()),
+        pixels=pixels if target is None or find_only else None, peak_mb=peak_mb(),
     )  # fmt: skip
 
 
-def _check_options(fill: str, donors: int, grow: int, nothing: bool) -> None:
+def check_fill(fill: str, donors: int, grow: int) -> None:
+    """Check the options of filling.
+
+    Raises
+    ------
+    OptionError
+    """
     if fill not in ("auto", *get_args(Fills)):
         raise OptionError(f'fill is "{fill}"; give one of auto, {", ".join(get_args(Fills))}')
     if (fill == "donor") > bool(donors) or (donors and fill not in ("auto", "donor")):
         raise OptionError(f'fill is "{fill}" with {donors} donors; give donors to auto or donor only')
     if grow < 0:
         raise OptionError(f"grow is {grow}; give 0 or more pixels")
-    if nothing:
-        raise OptionError("there is nothing to fill; give a mask or a box")
+
+
+def kinds_of(
+    faults: str | Sequence[str], without: str | Sequence[str], pointed: bool, find_only: bool
+) -> tuple[str, ...]:
+    """Return the kinds of faults to look for: none where a mask or a box points at what to fill.
+
+    Raises
+    ------
+    OptionError
+    """
+    wanted = KINDS if faults == "auto" else _several(faults)
+    unwanted = _several(without)
+    for kind in (*wanted, *unwanted):
+        if kind not in KINDS:
+            raise OptionError(f'there is no kind of fault "{kind}"; give some of {", ".join(KINDS)}')
+    if not pointed:
+        kinds = tuple(k for k in wanted if k not in unwanted)
+        if not kinds:
+            raise OptionError("no kind of fault is left to look for; leave out fewer")
+        return kinds
+    if faults != "auto" or unwanted or find_only:
+        raise OptionError("faults are looked for where neither mask nor box is given; leave these out")
+    return ()
+
+
+def _several(kinds: str | Sequence[str]) -> tuple[str, ...]:
+    return (kinds,) if isinstance(kinds, str) else tuple(kinds)
+
+
+def _check_target(target: Path | None, picture: Picture, find_only: bool) -> None:
+    """Check that the result, or the mask, can be written."""
+    if target is None:
+        return
+    check_target(target, (picture.photo,))
+    if find_only and target.suffix.lower() != ".png":
+        raise OutputError(f"{target}: the mask is written as PNG; give a name that ends in .png")
+
+
+def _mended(
+    picture: Picture,
+    marked: Marked,
+    valid: Array,
+    context: Context,
+    *,
+    fill: str,
+    donors: Sequence[Source],
+    source: Array | None,
+    seed: int,
+) -> tuple[list[str], tuple[str, ...], Picture]:
+    """Fill what is marked; return what filled each hole, a sentence on each donor not used, the picture."""
+    started, labels, holes = time.perf_counter(), marked.labels, marked.holes
+    givers, notes = _givers(donors, picture, valid & (labels == 0))
+    able = reachable(labels, len(holes), valid)
+    wide = len(holes) - marked.specks
+    names = choose(
+        holes[:wide], able[: wide + 1], fill, pixels=picture.pixels, labels=labels, valid=valid, donors=givers
+    )
+    names += [SPECK_FILL if able[-1] else ""] * marked.specks
+    if not any(names):
+        return names, notes, picture
+    regions = regions_of(names, labels, holes, source)
+    fills = operators(source, seed, givers, context.device)
+    pixels = fill_holes(picture.pixels, labels, valid, regions, fills, context)
+    context.observe(Event("fill", 1.0, time.perf_counter() - started))
+    return names, notes, replace(picture, pixels=pixels, alpha=_opened(picture, marked, names))
+
+
+def _opened(picture: Picture, marked: Marked, names: Sequence[str]) -> Array | None:
+    """Return alpha, opaque where a fault was mended that it hid; what a person pointed at stays hidden."""
+    if picture.alpha is None or not any(f.kind == "hole" for f in marked.faults):
+        return picture.alpha
+    filled = np.array([False, *map(bool, names)])[marked.labels]
+    return np.where(filled, picture.alpha.dtype.type(TOP[picture.alpha.dtype.name]), picture.alpha)
+
+
+def _written(target: Path, mended: Picture, picture: Picture, found: Marked | None) -> tuple[str, ...]:
+    """Write the mask of what was found, the picture, or the photo's own file where nothing has changed."""
+    if found is not None:
+        return tuple(write_image(target, np.where(found.labels > 0, 255, 0).astype(np.uint8)[:, :, None]))
+    if mended is picture:
+        return tuple(keep_picture(target, picture))
+    return tuple(write_picture(target, mended.pixels, mended.alpha, picture))
 
 
 def _boxes(box: Any) -> list[Rect]:
@@ -148,8 +254,8 @@ def _boxes(box: Any) -> list[Rect]:
     return [Rect(int(x), int(y), int(x + w), int(y + h)) for x, y, w, h in boxes]
 
 
-def _marked(picture: Picture, mask: Source | None, boxes: list[Rect]) -> tuple[Array, Array]:
-    """Return what the mask marks, and what mask and boxes do (H, W) bool."""
+def _pointed_at(picture: Picture, valid: Array, mask: Source | None, boxes: list[Rect], grow: int) -> Marked:
+    """Return the holes that mask and boxes mark."""
     height, width = picture.pixels.shape[:2]
     painted = np.zeros((height, width), bool) if mask is None else _mask(mask, "mask", picture)
     marked = painted.copy()
@@ -158,7 +264,10 @@ def _marked(picture: Picture, mask: Source | None, boxes: list[Rect]) -> tuple[A
         if inside.width < 1 or inside.height < 1:
             raise OptionError(f"the box at {rect.x0}, {rect.y0} lies outside the photo of {width} x {height}")
         marked[inside.y0 : inside.y1, inside.x0 : inside.x1] = True
-    return painted, marked
+    marked = grown(marked, grow)
+    if marked.any() and not (valid & ~marked).any():
+        raise OptionError("the holes leave nothing of the photo to fill from; mark less")
+    return point_at(marked, painted)
 
 
 def _mask(mask: Source, name: str, picture: Picture) -> Array:
@@ -195,10 +304,15 @@ def _givers(donors: Sequence[Source], picture: Picture, valid: Array) -> tuple[l
     return givers, tuple(notes)
 
 
-def _left(faults: Sequence[Fault]) -> tuple[str, ...]:
-    """Return a sentence on holes that nothing visible touches."""
-    left = [f.rect for f in faults if not f.operator]
-    if not left:
-        return ()
-    which = "1 hole touches" if len(left) == 1 else f"{len(left)} holes touch"
-    return (f"{which} nothing visible, at {left[0].x0}, {left[0].y0}, left unchanged",)
+def _remarks(faults: Sequence[Fault], looked: bool, find_only: bool) -> tuple[str, ...]:
+    """Return sentences on what was not mended, and where nothing was found."""
+    if looked and not faults:
+        return ("no faults found; the photo is as it was",)
+    notes: tuple[str, ...] = ()
+    if any(f.kind == "blocking" for f in faults):
+        notes += ("the blocks of strong JPEG compression show; nothing mends them yet",)
+    left = [f.rect for f in faults if not f.operator and f.kind != "blocking"]
+    if left and not find_only:
+        which = "1 hole touches" if len(left) == 1 else f"{len(left)} holes touch"
+        notes += (f"{which} nothing visible, at {left[0].x0}, {left[0].y0}, left unchanged",)
+    return notes

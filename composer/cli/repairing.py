@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import glob
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from composer.cli.batches import say_batch
 from composer.cli.options import (
     Debug,
     Device,
     DeviceOption,
     MaxMemory,
-    Output,
     Quiet,
+    ReportPage,
     Summary,
-    Workers,
     as_bytes,
 )
 from composer.cli.running import check_summary, guarded, usage, write_json
 
 if TYPE_CHECKING:
+    from composer.batch import Batch
     from composer.records import Event
     from composer.results import Repaired
 
@@ -42,16 +46,31 @@ class Fill(StrEnum):
 
 
 def repair(
-    photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photograph.")],
-    output: Output,
+    photos: Annotated[
+        list[str], typer.Argument(metavar="PHOTOS...", help="A photograph; or several, folders, patterns.")
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Where to write; for several photos or a folder, a folder."),
+    ] = None,
+    faults: Annotated[
+        str, typer.Option(metavar="KINDS", help="What to look for: hole,impulse,pixel,line,blocking.")
+    ] = "auto",
+    without: Annotated[
+        list[str] | None, typer.Option(metavar="KIND", help="What not to look for; may be repeated.")
+    ] = None,
+    find_only: Annotated[
+        bool, typer.Option("--find-only", help="Change nothing; write the faults' mask, white, as PNG.")
+    ] = False,
     mask: Annotated[
-        Path | None, typer.Option(metavar="MASK", help="What to fill, white; as large as the photo.")
+        Path | None,
+        typer.Option(metavar="MASK", help="What to fill instead, white; a folder of masks for many photos."),
     ] = None,
     box: Annotated[
         list[str] | None, typer.Option(metavar="X,Y,W,H", help="A rectangle to fill; may be repeated.")
     ] = None,
     fill: Annotated[Fill, typer.Option(help="What fills the holes.")] = Fill.auto,
-    grow: Annotated[int, typer.Option(metavar="N", help="Make holes wider by N pixels.")] = 0,
+    grow: Annotated[int, typer.Option(metavar="N", help="Make faults wider by N pixels.")] = 0,
     source: Annotated[
         Path | None, typer.Option(metavar="MASK", help="Where patches are taken from, white.")
     ] = None,
@@ -59,32 +78,82 @@ def repair(
         list[Path] | None, typer.Option(metavar="PHOTO", help="Another photo of the scene; may be repeated.")
     ] = None,
     seed: Annotated[int, typer.Option(help="For the random search of patches.")] = 0,
+    suffix: Annotated[
+        str, typer.Option(metavar="_TEXT", help="Put behind each name; beside the photos without -o.")
+    ] = "",
     summary: Summary = None,
+    report: ReportPage = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="tcp://HOST:PORT", help="Many photos: work on a Dask cluster.")
+    ] = None,
     device: DeviceOption = Device.auto,
-    workers: Workers = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads, or processes for many photos; all cores by default.")
+    ] = None,
     max_memory: MaxMemory = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Fill holes in a photograph: what a mask or a box marks."""
-    if mask is None and not box:
-        usage("there is nothing to fill; give --mask or --box")
+    """Mend photographs: the faults that are found, or what a mask or a box marks."""
+
+    def options() -> dict[str, Any]:
+        return {
+            "mask": mask, "box": [_box(b) for b in box or []] or None, "fill": fill.value, "grow": grow,
+            "faults": faults if faults == "auto" else faults.split(","), "without": without or [],
+            "find_only": find_only, "source": source, "donors": donor or [], "seed": seed,
+            "device": device.value,
+        }  # fmt: skip
+
+    how: dict[str, Any] = {"workers": workers, "max_memory": as_bytes(max_memory)}
+    if _many(photos, output, suffix):
+        if summary is not None:
+            usage("--summary is for one photo; the folder of many gets summary.json and summary.csv")
+        how |= {"suffix": suffix, "scheduler": scheduler, "report": report}
+        _repair_each(photos, output, options, how, debug, quiet)
+        return
+    if output is None:
+        usage("say where to write: -o OUT, or --suffix _TEXT")
+    if scheduler or report:
+        usage("--scheduler and --report are for several photos or a folder")
 
     def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Repaired:
         from composer.api.repairing import repair
 
         check_summary(summary)
         return repair(
-            photo, mask, output=output, fill=fill.value, box=[_box(b) for b in box or []] or None,
-            grow=grow, source=source, donors=donor or [], seed=seed, device=device.value, workers=workers,
-            max_memory=as_bytes(max_memory), observe=observe, cancelled=cancelled,
+            photos[0], output=output, observe=observe, cancelled=cancelled, **options(), **how
         )  # fmt: skip
 
     result = guarded(work, debug, quiet)
     if summary is not None:
         write_json(summary, result.summary())
     if not quiet:
-        _report(result)
+        _say(result, find_only)
+
+
+def _many(photos: list[str], output: Path | None, suffix: str) -> bool:
+    """Return whether a batch is asked for: more than one photo, or a folder to write into."""
+    pattern = glob.has_magic(photos[0]) and not os.path.lexists(photos[0])
+    into_folder = bool(suffix) or (output is not None and output.is_dir())
+    return len(photos) > 1 or os.path.isdir(photos[0]) or pattern or into_folder
+
+
+def _repair_each(
+    photos: list[str],
+    output: Path | None,
+    options: Callable[[], Mapping[str, Any]],
+    how: Mapping[str, Any],
+    debug: bool,
+    quiet: bool,
+) -> None:
+    """Repair photos one by one; `options` are those of `repair`, `how` those of `repair_each`."""
+
+    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Batch:
+        from composer.api.batches import repair_each
+
+        return repair_each(photos, output, options(), observe=observe, cancelled=cancelled, **how)
+
+    say_batch(guarded(work, debug, quiet), quiet)
 
 
 def _box(text: str) -> tuple[int, ...]:
@@ -98,11 +167,13 @@ def _box(text: str) -> tuple[int, ...]:
     return x, y, width, height
 
 
-def _report(result: Repaired) -> None:
-    """Say how many holes were filled, and with what."""
-    operators = [f.operator for f in result.faults if f.operator]
-    by = ", ".join(f"{operators.count(name)} by {name}" for name in dict.fromkeys(operators))
-    typer.echo(f"{result.output}  {int(result.mask.sum())} pixels in {len(operators)} holes filled"
-               f"{': ' + by if by else ''}")  # fmt: skip
+def _say(result: Repaired, find_only: bool) -> None:
+    """Say what was found, and what mended it."""
+    faults = [f for f in result.faults if find_only or f.operator]
+    counts = Counter(f"{f.kind} by {f.operator}" if f.operator else f.kind for f in faults)
+    by = ", ".join(f"{count} {what}" for what, count in counts.items())
+    did = "found" if find_only else "mended"
+    marked = int(result.mask.sum()) if faults else 0
+    typer.echo(f"{result.output}  {marked} pixels {did}{': ' + by if by else ''}")
     for note in result.notes:
         typer.echo(f"note      {note}")

@@ -28,6 +28,7 @@ from composer.media.tiff_write import alpha_plane, write_tiff
 Array = NDArray[Any]
 
 __all__ = [
+    "FORMATS",
     "STREAMED",
     "check_folder",
     "check_layers",

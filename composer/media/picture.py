@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from composer.errors import OutputError
 from composer.media.decode import decode
-from composer.media.encode import check_output, write_image
+from composer.media.encode import check_output, replacing, write_image
 from composer.media.header import photo_from_array, read_photo
 from composer.media.masks import TOP
 from composer.media.metadata import carried, icc_profile, read_metadata
@@ -20,7 +21,15 @@ from composer.records import Photo
 
 Array = NDArray[Any]
 
-__all__ = ["Picture", "as_float", "check_target", "read_mask", "read_picture", "write_picture"]
+__all__ = [
+    "Picture",
+    "as_float",
+    "check_target",
+    "keep_picture",
+    "read_mask",
+    "read_picture",
+    "write_picture",
+]
 
 
 @dataclass(frozen=True)
@@ -115,3 +124,22 @@ def write_picture(output: Path, pixels: Array, alpha: Array | None, like: Pictur
     height, width = pixels.shape[:2]
     metadata = replace(carried(read_metadata(like.photo), width, height), icc=like.profile)
     return write_image(output, pixels, alpha, metadata)
+
+
+def keep_picture(output: Path, picture: Picture) -> list[str]:
+    """Write a picture as it was read: a copy of its file where the format is to be the same.
+
+    Returns
+    -------
+    What had to be changed for the format's sake, a sentence each.
+
+    Raises
+    ------
+    OutputError
+    """
+    path = picture.photo.path
+    if path is None or path.suffix.lower() != output.suffix.lower():
+        return write_picture(output, picture.pixels, picture.alpha, picture)
+    with path.open("rb") as given, replacing(output) as file:
+        shutil.copyfileobj(given, file)
+    return []

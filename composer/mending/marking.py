@@ -1,0 +1,107 @@
+"""What is to be mended: holes that a person points at, or the faults that are found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.media.picture import as_float
+from composer.mending.faults import find_faults
+from composer.mending.holes import Hole, find_holes, grown
+from composer.records import Fault, Rect
+
+Array = NDArray[Any]
+
+__all__ = ["SPECKS", "Marked", "find_marked", "operated", "point_at"]
+
+SPECKS = ("impulse", "pixel", "line")  # a pixel wide: a plate each, solved for together
+CUT_OUT = ("hole",)  # what a mask would mark
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What is to be mended.
+
+    Attributes
+    ----------
+    labels : (H, W) int32
+        The number of the hole that a pixel is in, 0 outside.
+    holes : tuple of Hole
+        Holes 1, 2, ...; all specks together are the last, where `specks` says so.
+    specks : bool
+    faults : tuple of Fault
+    within : tuple of int
+        The hole that each fault is in; 0 where it is only reported.
+    """
+
+    labels: Array = field(repr=False)
+    holes: tuple[Hole, ...]
+    specks: bool
+    faults: tuple[Fault, ...]
+    within: tuple[int, ...]
+
+
+def point_at(mask: Array, painted: Array) -> Marked:
+    """Mark the holes of a mask (H, W) bool: a mask's those with a pixel in `painted`, the others a box's."""
+    labels, holes = find_holes(mask)
+    by_mask = np.isin(np.arange(1, len(holes) + 1), labels[painted])
+    kinds = ("mask" if painted_on else "box" for painted_on in by_mask)
+    faults = tuple(Fault(kind, hole.rect) for kind, hole in zip(kinds, holes, strict=True))
+    return Marked(labels, holes, False, faults, tuple(range(1, len(holes) + 1)))
+
+
+def find_marked(pixels: Array, valid: Array, kinds: Sequence[str], grow: int = 0) -> Marked:
+    """Find faults and mark those that can be mended.
+
+    Parameters
+    ----------
+    pixels : (H, W, C) uint8, uint16 or float32
+    valid : (H, W) bool
+        What is shown, and finite.
+    kinds : sequence of str
+        Some of `faults.KINDS`.
+    grow : int
+        Pixels by which faults are made wider on all sides.
+    """
+    seen = as_float(pixels)
+    if seen.dtype == pixels.dtype:
+        seen = np.clip(np.nan_to_num(seen), 0, 1)
+    faults = find_faults(seen, valid, kinds)
+    shape = valid.shape
+    wide = grown(_covered(faults, CUT_OUT, shape), grow)
+    thin = grown(_covered(faults, SPECKS, shape), grow) & ~wide
+    labels, holes = find_holes(wide)
+    specks = bool(thin.any())
+    if specks:
+        labels[thin] = len(holes) + 1
+        holes += (Hole(Rect(0, 0, shape[1], shape[0]), int(thin.sum()), 1 + 2 * grow, 1 + 2 * grow),)
+    return Marked(labels, holes, specks, tuple(faults), tuple(_hole_of(f, labels) for f in faults))
+
+
+def _covered(faults: Sequence[Fault], kinds: Sequence[str], shape: tuple[int, ...]) -> Array:
+    """Return where faults of some kinds are, (H, W) bool."""
+    covered = np.zeros(shape, bool)
+    for fault in faults:
+        if fault.kind in kinds:
+            x0, y0, x1, y1 = fault.rect
+            covered[y0:y1, x0:x1] |= True if fault.mask is None else fault.mask
+    return covered
+
+
+def _hole_of(fault: Fault, labels: Array) -> int:
+    """Return the hole that a fault is in; of several the last, since specks give way to holes."""
+    if fault.kind not in (*SPECKS, *CUT_OUT):
+        return 0
+    x0, y0, x1, y1 = fault.rect
+    part = labels[y0:y1, x0:x1]
+    return int((part if fault.mask is None else part[fault.mask]).max())
+
+
+def operated(marked: Marked, names: Sequence[str]) -> tuple[Fault, ...]:
+    """Return the faults with the operators that mended their holes, "" where none did."""
+    by = ("", *names)
+    return tuple(replace(f, operator=by[k]) for f, k in zip(marked.faults, marked.within, strict=True))
