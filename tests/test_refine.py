@@ -1,0 +1,119 @@
+"""`refine` from end to end: nothing outside the mask, every type, and never a silent failure."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import composer
+from composer.cli import app
+from composer.errors import OptionError, OutputError, WeightsError
+from composer.learn import runtime
+from composer.learn.simulator import Sample, simulate
+from composer.learn.validation import band_psnr
+from composer.samples import picture, room
+
+needs_runtime = pytest.mark.skipif(
+    not any(importlib.util.find_spec(m) for m in ("onnxruntime", "torch")),
+    reason="neither onnxruntime nor torch is installed",
+)
+
+
+def spoiled(kind: str = "exposure", operator: str = "hard", seed: int = 3) -> Sample:
+    return simulate(picture("astronaut.png"), np.random.default_rng(seed), 192, kind=kind, operator=operator)
+
+
+def eight(values: np.ndarray) -> np.ndarray:
+    return np.rint(values * 255).astype(np.uint8)
+
+
+@needs_runtime
+def test_a_hard_seam_between_exposures_becomes_less_wrong() -> None:
+    gains = []
+    for seed in range(4):
+        sample = spoiled(seed=seed)
+        found = composer.refine(eight(sample.composite), sample.mask, other=eight(sample.other))
+        gains.append(band_psnr(found.image / np.float32(255), sample) - band_psnr(sample.composite, sample))
+    assert np.mean(gains) > 0
+    assert min(gains) > -0.1
+
+
+@needs_runtime
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_types_and_what_is_outside_the_mask_stay(dtype: str, channels: int) -> None:
+    sample = spoiled("all")
+    top = 1.0 if dtype == "float32" else np.iinfo(dtype).max
+    planes = np.dstack([sample.composite, np.ones(sample.mask.shape)])[:, :, :channels]
+    composite = (planes * top).astype(dtype)
+    found = composer.refine(composite, sample.mask, other=(sample.other * top).astype(dtype)).image
+    assert (found.dtype, found.shape) == (composite.dtype, composite.shape)
+    assert np.array_equal(found[sample.mask == 0], composite[sample.mask == 0])
+
+
+@needs_runtime
+def test_nothing_to_do_changes_nothing() -> None:
+    photo = picture("coffee.png")[:200, :300]
+    assert np.array_equal(composer.refine(photo, np.zeros((200, 300)) > 0).image, photo)
+    assert np.array_equal(composer.refine(photo, np.ones((200, 300)) > 0, strength=0).image, photo)
+    same = composer.refine(photo, np.ones((200, 300)) > 0, other=photo).image
+    assert np.abs(same.astype(int) - photo).mean() < 0.2
+
+
+@needs_runtime
+def test_any_number_of_workers_gives_the_same_bytes() -> None:
+    sample = spoiled("all")
+    wide = np.tile(eight(sample.composite), (2, 2, 1))
+    mask = np.tile(sample.mask, (2, 2))
+    other = np.tile(eight(sample.other), (2, 2, 1))
+    one, three = (composer.refine(wide, mask, other=other, workers=n).image for n in (1, 3))
+    assert np.array_equal(one, three)
+
+
+@needs_runtime
+def test_the_command_is_the_function(tmp_path: Path) -> None:
+    sample = spoiled()
+    for name, pixels in (("c", sample.composite), ("o", sample.other), ("m", sample.mask)):
+        Image.fromarray(eight(pixels)).save(tmp_path / f"{name}.png")
+    out = tmp_path / "out.png"
+    arguments = ["refine", "c.png", "--mask", "m.png", "--other", "o.png", "-o", "out.png"]
+    where = [str(tmp_path / a) if a.endswith(".png") else a for a in arguments]
+    result = CliRunner().invoke(app, [*where, "--summary", str(tmp_path / "s.json")])
+    assert result.exit_code == 0, result.output
+    same = composer.refine(tmp_path / "c.png", tmp_path / "m.png", other=tmp_path / "o.png").image
+    with Image.open(out) as image:
+        assert np.array_equal(np.asarray(image), same)
+
+
+@needs_runtime
+def test_stitching_refines_along_seams_only() -> None:
+    plain, refined = (composer.stitch(room(), refine=on, width=500).panoramas[0] for on in (False, True))
+    assert np.array_equal(plain.valid, refined.valid)
+    changed = (plain.image != refined.image).any(2)
+    assert changed.mean() < 0.3
+
+
+def test_what_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    photo = picture("coffee.png")[:100, :100]
+    mask = np.ones((100, 100), bool)
+    with pytest.raises(OptionError, match="strength"):
+        composer.refine(photo, mask, strength=2)
+    with pytest.raises(OptionError, match="must match"):
+        composer.refine(photo, mask[:50])
+    with pytest.raises(OptionError, match="must match"):
+        composer.refine(photo, mask, other=photo[:50])
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    with pytest.raises(OutputError, match="one of the inputs"):
+        composer.refine(tmp_path / "a.png", mask, tmp_path / "a.png")
+
+
+def test_without_a_runtime_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime.load_refiner.cache_clear()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(WeightsError, match=r"composer-cv\[onnx\]"):
+        composer.refine(picture("coffee.png"), np.ones((400, 600), bool))
