@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from composer.api.batches import repair_each, stitch_each
+    from composer.api.batches import repair_each, run_each, stitch_each
     from composer.api.cloning import clone
     from composer.api.evaluating import evaluate
     from composer.api.fusing import fuse
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Fault, Layer, Patch, Photo, Tile
-    from composer.results import Cloned, Fused, Harmonized, Panorama, Refined, Repaired, Stitched
+    from composer.results import Changed, Cloned, Fused, Harmonized, Panorama, Refined, Repaired, Stitched
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Batch",
     "Camera",
+    "Changed",
     "Cloned",
     "ComposerError",
     "Composition",
@@ -50,6 +51,7 @@ __all__ = [
     "repair",
     "repair_each",
     "run",
+    "run_each",
     "stitch",
     "stitch_each",
     "train_refiner",
@@ -57,6 +59,7 @@ __all__ = [
 
 _HOMES = {
     "Batch": "batch",
+    "Changed": "results",
     "Cloned": "results",
     "ComposerError": "errors",
     "Fused": "results",
@@ -74,6 +77,7 @@ _HOMES = {
     "repair": "api.repairing",
     "repair_each": "api.batches",
     "run": "api.stitching",
+    "run_each": "api.batches",
     "stitch": "api.stitching",
     "stitch_each": "api.batches",
     "train_refiner": "api.training",

@@ -33,6 +33,8 @@ STAGES = {
     "feather": "composer.blend.stages:Feather",
     "no-blend": "composer.blend.stages:NoBlend",
     "refine.gan": "composer.learn.stages:RefineGan",
+    "repair": "composer.api.stages:Repair",
+    "tile": "composer.api.stages:MakeTile",
 }
 
 _PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure", "local-warp", "seams")
@@ -78,6 +80,8 @@ def find_stage(name: str) -> type:
 class Pipeline:
     """An ordered chain of stages: plan stages from Photos to Plan, one blend, then stages on tiles.
 
+    Or stages that each change one picture: such a chain works photo by photo, and nothing else is in it.
+
     Raises
     ------
     PipelineError
@@ -93,6 +97,14 @@ class Pipeline:
     stages: tuple[Any, ...]
 
     def __post_init__(self) -> None:
+        if self.single:
+            for k, stage in enumerate(self.stages, 1):
+                if not hasattr(stage, "edit"):
+                    raise PipelineError(
+                        f"stage {k} ({type(stage).__name__}) does not change single pictures as the first "
+                        "does; make two pipelines of them"
+                    )
+            return
         expected: type | None = Photos
         blended = False
         for k, stage in enumerate(self.stages, 1):
@@ -118,10 +130,17 @@ class Pipeline:
             elif hasattr(stage, "apply"):
                 if not blended:
                     raise PipelineError(f"{name} works on blended tiles; put a blend before it")
+            elif hasattr(stage, "edit"):
+                raise PipelineError(f"{name} changes single pictures; run it in a pipeline of its own")
             else:
-                raise PipelineError(f"{name} is not a stage: it neither plans, blends nor applies")
+                raise PipelineError(f"{name} is not a stage: it neither plans, blends, applies nor edits")
         if not blended:
             raise PipelineError('the pipeline has no blend; end it with "multiband" or "feather"')
+
+    @property
+    def single(self) -> bool:
+        """Whether it works photo by photo: its stages have `edit(picture, context)`."""
+        return bool(self.stages) and hasattr(self.stages[0], "edit")
 
     @property
     def plan_stages(self) -> tuple[Any, ...]:
@@ -187,7 +206,7 @@ class Pipeline:
         stages = list(self.stages)
         names = [name for name, _ in self.described()]
         for key, text in settings.items():
-            name, _, option = key.partition(".")
+            name, _, option = key.rpartition(".")  # names may have dots: refine.gan
             if name not in names:
                 raise PipelineError(f'"{key}": the pipeline has no stage "{name}"; it has {", ".join(names)}')
             k = names.index(name)

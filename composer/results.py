@@ -17,7 +17,17 @@ from composer.records import Composition, Fault, Unused
 
 Array = NDArray[Any]
 
-__all__ = ["Cloned", "Edited", "Fused", "Harmonized", "Panorama", "Refined", "Repaired", "Stitched"]
+__all__ = [
+    "Changed",
+    "Cloned",
+    "Edited",
+    "Fused",
+    "Harmonized",
+    "Panorama",
+    "Refined",
+    "Repaired",
+    "Stitched",
+]
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,27 @@ class Edited:
             "stages": [{"name": n, "seconds": round(s, 3)} for n, s in self.stages],
             "peak_mb": round(self.peak_mb, 1),
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Changed(Edited):
+    """What `run` returns where a pipeline changes pictures one by one.
+
+    Attributes
+    ----------
+    touched : bool
+        Whether any stage changed anything.
+    told : tuple of (name, dict)
+        What each stage says of the picture.
+    """
+
+    touched: bool
+    told: tuple[tuple[str, dict[str, Any]], ...] = ()
+
+    def summary(self) -> dict[str, Any]:
+        """Return the result as plain values, as `--summary` writes them."""
+        told = [{"stage": name, **facts} for name, facts in self.told]
+        return {**super().summary(), "changed": self.touched, "told": told}
 
 
 @dataclass(frozen=True, kw_only=True)

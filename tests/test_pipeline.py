@@ -120,5 +120,7 @@ def test_options_are_set_by_name() -> None:
     options = dict(pipeline.described())
     assert options["match"]["keep"] == 9
     assert options["lay-out"]["projection"] == "sphere"
+    dotted = stitching(refine=True).with_options({"refine.gan.strength": "0.5"})
+    assert dotted.tile_stages[-1].strength == 0.5
     with pytest.raises(PipelineError, match='no stage "mach"'):
         stitching().with_options({"mach.keep": "9"})

@@ -9,6 +9,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from composer.api.editing import edited
 from composer.api.repairing import check_fill, kinds_of, repair
 from composer.api.stitching import stitch
 from composer.backend.memory import allowance
@@ -19,7 +20,7 @@ from composer.media.inputs import SUFFIXES
 from composer.pipeline import Pipeline
 from composer.records import Event
 
-__all__ = ["mend_file", "repair_each", "stitch_each", "stitch_folder"]
+__all__ = ["edit_file", "mend_file", "repair_each", "run_each", "stitch_each", "stitch_folder"]
 
 FILES = ("pipeline", "points", "pairs", "template", "include", "exclude")  # options that may name them
 ONE_ONLY = {"photos", "output", "load", "save", "cube", "patches", "layers"}
@@ -83,7 +84,9 @@ def stitch_each(
         if name not in signature(stitch).parameters.keys() - ONE_ONLY - OWN:
             raise OptionError(f"{name} is no option for many folders; it is one of one panorama, or unknown")
     if pipeline is not None:
-        Pipeline.from_toml(pipeline).with_options(plain.get("settings", {}))
+        chain = Pipeline.from_toml(pipeline).with_options(plain.get("settings", {}))
+        if chain.single:
+            raise OptionError(f"{pipeline}: changes photos one by one and stitches nothing; use run_each")
         plain["pipeline"] = pipeline
     paths = {
         name: str(Path(plain.pop(name)).absolute()) for name in FILES if os.path.exists(plain.get(name, ""))
@@ -131,6 +134,86 @@ def stitch_folder(source: str, output: str, options: dict[str, Any]) -> dict[str
         "each": panoramas,
         "unused": [{"photo": u.photo, "reason": u.reason} for u in result.unused],
     }
+
+
+def run_each(
+    pipeline: str | Path,
+    photos: Iterable[str | Path] | str | Path,
+    output: str | Path,
+    *,
+    settings: Mapping[str, str] | None = None,
+    format: str | None = None,
+    device: str = "auto",
+    workers: int | None = None,
+    max_memory: int | None = None,
+    scheduler: str | None = None,
+    report: str | Path | None = None,
+    observe: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Batch:
+    """Run a pipeline on many: on every folder of photographs if it stitches, else on every photograph.
+
+    It can be stopped at any time, in any way: what is done is kept, and calling it again goes on. What
+    fails is set aside, with the reason.
+
+    Parameters
+    ----------
+    pipeline : path
+        A TOML file.
+    photos : paths or patterns
+        Folders, as for `stitch_each`, for a pipeline that takes photos together; else as for `repair_each`.
+    output : path
+        A folder for the results, a journal, summary.csv and summary.json; made if it is missing.
+    settings : mapping or None
+        Options of stages by "stage.option", as text.
+    format : "jpg", "png", "tif" or "webp", or None
+        What results are written as. None: panoramas as "jpg", photographs as what they were.
+    device, workers, max_memory, scheduler, report, observe, cancelled
+        As for `stitch_each`.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    PhotoError, OutputError, OptionError, PipelineError, DeviceError, BatchError, Cancelled
+    """
+    further: Any = {
+        "workers": workers, "max_memory": max_memory, "scheduler": scheduler, "report": report,
+        "observe": observe, "cancelled": cancelled,
+    }  # fmt: skip
+    chosen: dict[str, Any] = {"settings": dict(settings or {}), "device": device}
+    if not Pipeline.from_toml(pipeline).with_options(chosen["settings"]).single:
+        return stitch_each(photos, output, chosen, pipeline=pipeline, format=format, **further)
+    if Path(output).suffix.lower() in FORMATS and not Path(output).is_dir():
+        raise OutputError(f"{output}: many photos go into a folder; give its name")
+    file = Path(pipeline).absolute()
+    sources = [photos] if isinstance(photos, (str, Path)) else photos
+    items = [replace(i, files=(*i.files, file)) for i in files_below(sources, output)]
+    if format is not None:
+        kind = check_suffix(f".{format.lower().removeprefix('.')}")
+        items = [replace(i, output=i.output.with_suffix(kind)) for i in items]
+    share = (max_memory or allowance()) // max(1, workers or len(os.sched_getaffinity(0)))
+    return run_batch(
+        items, "composer.api.batches:edit_file", chosen, Path(output), stage="run",
+        means={"pipeline": str(file), "max_memory": share},
+        **{k: v for k, v in further.items() if k != "max_memory"},
+    )  # fmt: skip
+
+
+def edit_file(source: str, output: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Put one photo through a pipeline, as a job of a batch.
+
+    Raises
+    ------
+    ComposerError
+        As the stages do.
+    """
+    given = {k: v for k, v in options.items() if k != "pipeline"}
+    result = edited(Pipeline.from_toml(options["pipeline"]), source, output, workers=1, **given)
+    told = result.summary()
+    return {"changed": "yes" if result.touched else "no", "each": told["told"], "notes": told["notes"]}
 
 
 def repair_each(

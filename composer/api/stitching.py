@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from composer.api.editing import edited
 from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.cube import with_face, write_faces
@@ -19,7 +20,7 @@ from composer.pipeline import Pipeline, stitching
 from composer.planning import Source, applied_plan, loaded_plan, made_plan, read_photos
 from composer.records import FLAT, Composition, Event, Plan, Projection
 from composer.report import write_report
-from composer.results import Stitched
+from composer.results import Changed, Stitched
 from composer.stitching.candidates import check_pairs
 from composer.writing import check_canvases, output_names, rendered, report_job, write_layers
 
@@ -187,6 +188,8 @@ def stitch(
             "seams": {"ghosts": ghosts},
         }  # fmt: skip
         pipeline = stitching(blend, options, refine)
+    if pipeline.single:
+        raise OptionError("this pipeline changes photos one by one and stitches nothing; use run")
     pipeline = pipeline.with_options(settings or {})
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     with one_thread_each():
@@ -226,8 +229,11 @@ def run(
     photos: Sequence[Source] | Source,
     output: str | Path | None = None,
     **options: Any,
-) -> Stitched:
-    """Run a pipeline, given or read from a TOML file, on photographs; options as for `stitch`.
+) -> Stitched | Changed:
+    """Run a pipeline, given or read from a TOML file, on photographs.
+
+    One that stitches takes the options of `stitch`. One whose stages change single pictures takes one photo
+    and the options settings, device, workers, max_memory, observe and cancelled (many photos: `run_each`).
 
     Raises
     ------
@@ -236,6 +242,8 @@ def run(
     """
     if not isinstance(pipeline, Pipeline):
         pipeline = Pipeline.from_toml(pipeline)
+    if pipeline.single:
+        return edited(pipeline, photos, output, **options)
     return stitch(photos, output, pipeline=pipeline, **options)
 
 

@@ -12,7 +12,17 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go o
 
 import typer
 
-from composer.cli import cloning, evaluating, fusing, harmonizing, refining, repairing, stitching, training
+from composer.cli import (
+    cloning,
+    evaluating,
+    fusing,
+    harmonizing,
+    pipelines,
+    refining,
+    repairing,
+    stitching,
+    training,
+)
 
 __all__ = ["app", "main"]
 
@@ -30,7 +40,7 @@ for verb in (
     harmonizing.harmonize,
     repairing.repair,
     refining.refine,
-    stitching.run,
+    pipelines.run,
     training.train,
     evaluating.evaluate,
 ):

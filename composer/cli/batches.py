@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import glob
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,16 @@ if TYPE_CHECKING:
     from composer.batch import Batch
     from composer.records import Event
 
-__all__ = ["check_each", "say_batch", "stitch_folders"]
+__all__ = ["are_many", "check_each", "run_photos", "say_batch", "stitch_folders"]
 
 SAID = 20  # items set aside that are printed; the summary has all
+
+
+def are_many(photos: Sequence[str], output: Path | None, suffix: str = "") -> bool:
+    """Return whether a batch is asked for: more than one photo, or a folder to write into."""
+    pattern = bool(photos) and glob.has_magic(photos[0]) and not os.path.lexists(photos[0])
+    into_folder = bool(suffix) or (output is not None and output.is_dir())
+    return len(photos) != 1 or os.path.isdir(photos[0]) or pattern or into_folder
 
 
 def check_each(each: bool, format: str | None, scheduler: str | None, single: tuple[object, ...]) -> bool:
@@ -42,6 +51,25 @@ def stitch_folders(
         from composer.api.batches import stitch_each
 
         return stitch_each(folders or [], output, options(), observe=observe, cancelled=cancelled, **how)
+
+    say_batch(guarded(work, debug, quiet), quiet)
+
+
+def run_photos(
+    pipeline: Path,
+    photos: list[str],
+    output: Path,
+    options: Callable[[], Mapping[str, Any]],
+    how: Mapping[str, Any],
+    debug: bool,
+    quiet: bool,
+) -> None:
+    """Run a pipeline on photos one by one; `options` and `how` are those of `run_each`."""
+
+    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Batch:
+        from composer.api.batches import run_each
+
+        return run_each(pipeline, photos, output, observe=observe, cancelled=cancelled, **options(), **how)
 
     say_batch(guarded(work, debug, quiet), quiet)
 

@@ -60,10 +60,11 @@ Each = Annotated[
     typer.Option("--each", help="Stitch every sub-folder by itself, a process each, into the folder OUTPUT."),
 ]
 Format = Annotated[
-    str | None, typer.Option(metavar="SUFFIX", help="With --each: jpg, png, tif, webp or dzi. [jpg]")
+    str | None,
+    typer.Option(metavar="SUFFIX", help="Of many results: jpg, png, tif, webp or dzi. [panoramas: jpg]"),
 ]
 Scheduler = Annotated[
-    str | None, typer.Option(metavar="tcp://HOST:PORT", help="With --each: work on a Dask cluster.")
+    str | None, typer.Option(metavar="tcp://HOST:PORT", help="Many at once: work on a Dask cluster.")
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show a traceback when something fails.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -12,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from composer.cli.batches import say_batch
+from composer.cli.batches import are_many, say_batch
 from composer.cli.options import (
     Debug,
     Device,
@@ -105,7 +103,7 @@ def repair(
         }  # fmt: skip
 
     how: dict[str, Any] = {"workers": workers, "max_memory": as_bytes(max_memory)}
-    if _many(photos, output, suffix):
+    if are_many(photos, output, suffix):
         if summary is not None:
             usage("--summary is for one photo; the folder of many gets summary.json and summary.csv")
         how |= {"suffix": suffix, "scheduler": scheduler, "report": report}
@@ -129,13 +127,6 @@ def repair(
         write_json(summary, result.summary())
     if not quiet:
         _say(result, find_only)
-
-
-def _many(photos: list[str], output: Path | None, suffix: str) -> bool:
-    """Return whether a batch is asked for: more than one photo, or a folder to write into."""
-    pattern = glob.has_magic(photos[0]) and not os.path.lexists(photos[0])
-    into_folder = bool(suffix) or (output is not None and output.is_dir())
-    return len(photos) > 1 or os.path.isdir(photos[0]) or pattern or into_folder
 
 
 def _repair_each(

@@ -1,4 +1,4 @@
-"""The commands `stitch` and `run`."""
+"""The command `stitch`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from composer.records import Event
     from composer.results import Stitched
 
-__all__ = ["run", "stitch"]
+__all__ = ["say_nothing_made", "say_stitched", "stitch"]
 
 
 class Projection(StrEnum):
@@ -181,45 +181,8 @@ def stitch(
             layers=layers, observe=observe, cancelled=cancelled, **options(), **how,
         )  # fmt: skip
 
-    _report(guarded(work, debug, quiet, lambda error: _nothing(error, summary)), summary, save, quiet, report)
-
-
-def run(
-    pipeline: Annotated[Path, typer.Argument(metavar="FILE.toml", help="The pipeline.")],
-    output: Output,
-    photos: PhotoArguments = None,
-    summary: Summary = None,
-    report: ReportPage = None,
-    each: Each = False,
-    format: Format = None,
-    scheduler: Scheduler = None,
-    settings: Set = None,
-    device: DeviceOption = Device.auto,
-    workers: Workers = None,
-    max_memory: MaxMemory = None,
-    quiet: Quiet = False,
-    debug: Debug = False,
-) -> None:
-    """Run a pipeline from a TOML file on photographs."""
-
-    def options() -> dict[str, Any]:
-        return {"settings": as_settings(settings or []), "device": device.value}
-
-    how: dict[str, Any] = {"report": report, "workers": workers, "max_memory": as_bytes(max_memory)}
-    if check_each(each, format, scheduler, (summary,)):
-        chosen = {"pipeline": pipeline, "format": format, "scheduler": scheduler, **how}
-        stitch_folders(photos, output, options, chosen, debug, quiet)
-        return
-
-    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Stitched:
-        from composer.api.stitching import run
-        from composer.pipeline import Pipeline
-
-        check_summary(summary)
-        chain = Pipeline.from_toml(pipeline)
-        return run(chain, photos or [], output, observe=observe, cancelled=cancelled, **options(), **how)
-
-    _report(guarded(work, debug, quiet, lambda error: _nothing(error, summary)), summary, None, quiet, report)
+    result = guarded(work, debug, quiet, lambda error: say_nothing_made(error, summary))
+    say_stitched(result, summary, save, quiet, report)
 
 
 def _fov(text: str | None) -> tuple[float, float]:
@@ -246,7 +209,7 @@ def _patches(texts: list[str]) -> dict[str, str]:
     return {face: file for face, _, file in pairs}
 
 
-def _report(
+def say_stitched(
     result: Stitched, summary: Path | None, save: Path | None, quiet: bool, page: Path | None
 ) -> None:
     """Say what was made of the photos, and write the summary."""
@@ -273,7 +236,7 @@ def _report(
         typer.echo(f"{save}  compositions; render them again with composer stitch --load {save}")
 
 
-def _nothing(error: ComposerError, summary: Path | None) -> None:
+def say_nothing_made(error: ComposerError, summary: Path | None) -> None:
     """Say which photos were left out and why, where there was nothing to stitch."""
     from composer.errors import NothingToStitch
 

@@ -1,0 +1,59 @@
+"""Verbs as stages of a pipeline that changes pictures one by one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from composer.api.cloning import clone
+from composer.api.repairing import check_fill, kinds_of, repair
+from composer.records import Context
+from composer.results import Edited
+
+Array = NDArray[Any]
+
+__all__ = ["MakeTile", "Repair"]
+
+
+@dataclass(frozen=True)
+class Repair:
+    """Mend the faults that are found.
+
+    Options: `faults` and `without`, kinds with commas between them; `fill`, what fills holes; `grow`, by how
+    many pixels faults are made wider; `seed`, for the random search of patches.
+    """
+
+    faults: str = "auto"
+    without: str = ""
+    fill: str = "auto"
+    grow: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fill(self.fill, 0, self.grow)
+        kinds_of(*self._kinds(), pointed=False, find_only=False)
+
+    def _kinds(self) -> tuple[str | list[str], list[str]]:
+        wanted = self.faults if self.faults == "auto" else self.faults.split(",")
+        return wanted, self.without.split(",") if self.without else []
+
+    def edit(self, picture: Array, context: Context) -> Edited:
+        faults, without = self._kinds()
+        return repair(
+            picture, faults=faults, without=without, fill=self.fill, grow=self.grow, seed=self.seed,
+            device=context.device, workers=context.workers, max_memory=context.max_memory,
+            cancelled=context.cancelled,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class MakeTile:
+    """Make opposite edges meet, so that the picture can be repeated as a texture."""
+
+    def edit(self, picture: Array, context: Context) -> Edited:
+        return clone(
+            picture, mode="tile", workers=context.workers, max_memory=context.max_memory,
+            cancelled=context.cancelled,
+        )  # fmt: skip
