@@ -294,7 +294,7 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of `repair` that are given, checked before any work is done."""
     plain = {k: v for k, v in options.items() if v is not None}
     for name in plain:
-        if name not in signature(repair).parameters.keys() - {"photo", "output"} - OWN:
+        if name not in signature(repair).parameters.keys() - {"photo", "output", "page"} - OWN:
             raise OptionError(f"{name} is no option for many photos; it is one of one photo, or unknown")
     check_fill(plain.get("fill", "auto"), len(plain.get("donors", ())), plain.get("grow", 0))
     pointed = "mask" in plain or "box" in plain

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.errors import OptionError, OutputError
-from composer.media.encode import write_image
+from composer.media.encode import check_folder, write_image
 from composer.media.masks import TOP
 from composer.media.picture import (
     Picture,
@@ -31,6 +31,7 @@ from composer.mending.filling import fill_holes, reachable
 from composer.mending.holes import clipped, grown
 from composer.mending.marking import Marked, find_marked, operated, point_at
 from composer.records import Context, Event, Fault, Rect
+from composer.report import write_painting
 from composer.results import Repaired
 
 Array = NDArray[Any]
@@ -54,6 +55,7 @@ def repair(
     source: Source | None = None,
     donors: Sequence[Source] = (),
     output: str | Path | None = None,
+    page: str | Path | None = None,
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
@@ -91,6 +93,9 @@ def repair(
         shows there; holes that none covers are filled as by "auto".
     output : path or None
         Where to write; None keeps the picture in memory only. A photo without faults is copied.
+    page : path or None
+        With `find_only`: write a page on which a person paints and erases the mask over the photo, and
+        saves it for `mask`.
     seed : int
         For the random search of "patches".
     device, workers, max_memory, observe, cancelled
@@ -121,6 +126,7 @@ def repair(
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     picture = read_picture(photo, "photo", context.max_memory)
     _check_target(target, picture, find_only)
+    _check_page(page, find_only)
     allowed = None if source is None else _mask(source, "source mask", picture)
     boxes, valid = _boxes(box), _valid(picture)
     notes: tuple[str, ...] = ()
@@ -138,6 +144,10 @@ def repair(
             )
     met = operated(marked, names)
     notes += _remarks(met, bool(kinds), find_only)
+    if page is not None:
+        write_painting(
+            Path(page), picture.photo.name, picture.pixels, marked.labels > 0, met, profile=picture.profile
+        )
     if target is not None:
         notes += _written(target, mended, picture, marked if find_only else None)
     pixels = mended.pixels if mended.alpha is None else np.dstack([mended.pixels, mended.alpha])
@@ -197,6 +207,17 @@ def _check_target(target: Path | None, picture: Picture, find_only: bool) -> Non
     check_target(target, (picture.photo,))
     if find_only and target.suffix.lower() != ".png":
         raise OutputError(f"{target}: the mask is written as PNG; give a name that ends in .png")
+
+
+def _check_page(page: str | Path | None, find_only: bool) -> None:
+    """Check that a page to paint on is wanted where it makes sense, and can be written."""
+    if page is None:
+        return
+    if not find_only:
+        raise OptionError("a page to paint on shows what was found; give find_only with it")
+    check_folder(Path(page))
+    if Path(page).suffix.lower() not in (".html", ".htm"):
+        raise OutputError(f"{page}: it is a web page; give a name that ends in .html")
 
 
 def _mended(

@@ -60,6 +60,10 @@ def repair(
     find_only: Annotated[
         bool, typer.Option("--find-only", help="Change nothing; write the faults' mask, white, as PNG.")
     ] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="With --find-only: a page to paint and erase the mask on."),
+    ] = None,
     mask: Annotated[
         Path | None,
         typer.Option(metavar="MASK", help="What to fill instead, white; a folder of masks for many photos."),
@@ -106,10 +110,12 @@ def repair(
     if are_many(photos, output, suffix):
         if summary is not None:
             usage("--summary is for one photo; the folder of many gets summary.json and summary.csv")
+        if page is not None:
+            usage("--page is for one photo; look at photos one by one")
         how |= {"suffix": suffix, "scheduler": scheduler, "report": report}
         _repair_each(photos, output, options, how, debug, quiet)
         return
-    if output is None:
+    if output is None and page is None:
         usage("say where to write: -o OUT, or --suffix _TEXT")
     if scheduler or report:
         usage("--scheduler and --report are for several photos or a folder")
@@ -119,7 +125,7 @@ def repair(
 
         check_summary(summary)
         return repair(
-            photos[0], output=output, observe=observe, cancelled=cancelled, **options(), **how
+            photos[0], output=output, page=page, observe=observe, cancelled=cancelled, **options(), **how
         )  # fmt: skip
 
     result = guarded(work, debug, quiet)
@@ -127,6 +133,8 @@ def repair(
         write_json(summary, result.summary())
     if not quiet:
         _say(result, find_only)
+        if page is not None:
+            typer.echo(f"{page}  open it in a browser, to paint and erase the mask and to save it")
 
 
 def _repair_each(
@@ -165,6 +173,6 @@ def _say(result: Repaired, find_only: bool) -> None:
     by = ", ".join(f"{count} {what}" for what, count in counts.items())
     did = "found" if find_only else "mended"
     marked = int(result.mask.sum()) if faults else 0
-    typer.echo(f"{result.output}  {marked} pixels {did}{': ' + by if by else ''}")
+    typer.echo(f"{result.output or ''}  {marked} pixels {did}{': ' + by if by else ''}")
     for note in result.notes:
         typer.echo(f"note      {note}")

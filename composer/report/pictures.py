@@ -18,12 +18,22 @@ from composer.records import Composition
 
 Array = NDArray[Any]
 
-__all__ = ["jpeg_uri", "label_places", "labels", "labels_uri", "reduced_size", "reducing", "thumbnail"]
+__all__ = [
+    "jpeg_uri",
+    "label_places",
+    "labels",
+    "labels_uri",
+    "mask_uri",
+    "reduced_size",
+    "reducing",
+    "thumbnail",
+]
 
 WIDEST = 2400
 MOST_PIXELS = 3_500_000
 LABELS_ACROSS = 1200
 NOBODY = 0xFFFF
+MARKED = 255, 0, 212  # colour of a mask over a photo; painting.js has it too
 QUALITIES = (85, 75, 60, 45)
 
 
@@ -123,6 +133,15 @@ def labels_uri(owner: Array) -> str:
     planes = np.stack([owner & 255, owner >> 8, np.zeros_like(owner)], 2).astype(np.uint8)
     file = io.BytesIO()
     Image.fromarray(planes).save(file, "PNG", optimize=True)
+    return _uri("png", file.getvalue())
+
+
+def mask_uri(mask: Array) -> str:
+    """Return a mask (H, W) bool as the data URI of a PNG that is clear where it marks nothing."""
+    picture = Image.fromarray(mask.astype(np.uint8)).convert("P")
+    picture.putpalette([0, 0, 0, *MARKED])
+    file = io.BytesIO()
+    picture.save(file, "PNG", bits=1, transparency=0, optimize=True)
     return _uri("png", file.getvalue())
 
 
