@@ -123,6 +123,8 @@ class Photo:
         Hash of the file's (or array's) bytes.
     gps : (latitude, longitude) or None
         Degrees, north and east positive, where EXIF data give them.
+    down : (x, y, z) or None
+        Direction of gravity in the camera's axes, of length 1, where the file tells.
     pixels : array or None
         (H, W, C) or (H, W, C + 1) with alpha, for photos handed in as arrays.
     include, exclude : bytes or None
@@ -141,6 +143,7 @@ class Photo:
     camera: str = ""
     sha256: str = ""
     gps: tuple[float, float] | None = None
+    down: tuple[float, float, float] | None = None
     pixels: Array | None = field(default=None, repr=False, compare=False)
     optics: Optics = "rectilinear"
     distortion: tuple[float, float, float] = (0.0, 0.0, 0.0)

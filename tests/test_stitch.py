@@ -6,6 +6,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -541,3 +542,20 @@ def test_a_canvas_that_does_not_fit_is_refused_before_it_is_rendered(
     assert stages == []
     for streamed in ("a.png", "a.dzi"):
         composer.stitch(load=tmp_path / "plan", output=tmp_path / streamed, max_memory=1 << 20, device="cpu")
+
+
+def test_gravity_levels_a_tilted_pair(tmp_path: Path) -> None:
+    angles = [(-15.0, 14.0, 9.0), (15.0, 14.0, 9.0)]
+    for k, angle in enumerate(angles):
+        posed = '<a drone-dji:GimbalRollDegree="9.0" drone-dji:GimbalPitchDegree="+14.0"/>'
+        Image.fromarray(photograph(*angle).pixels).save(tmp_path / f"{k}.jpg", quality=95, xmp=posed.encode())
+    photos = sorted(tmp_path.glob("*.jpg"))
+
+    def tilt(**options: Any) -> float:
+        """Return by how many degrees the first photo's horizon is off."""
+        layer = composer.stitch(photos, width=200, **options).panoramas[0].composition.layers[0]
+        along = layer.camera.rotation[:, 1] @ rotation(*angles[0])[:, 1]
+        return float(np.degrees(np.arccos(np.clip(along, -1, 1))))
+
+    assert tilt() < 0.2
+    assert tilt(settings={"level.gravity": "false"}) > 5

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from PIL import UnidentifiedImageError
 
 from composer.errors import ImageTooLarge, PhotoError
-from composer.media.metadata import Exif, read_exif
+from composer.media.gravity import gravity_of
+from composer.media.metadata import Exif, read_exif, read_xmp
 from composer.media.opening import DAMAGE, is_tiff, opened, reason
 from composer.media.radiance import is_radiance, radiance_layout
 from composer.records import Photo
@@ -75,7 +76,7 @@ def read_photo(path: Path | str, max_memory: int = 2 << 30) -> Photo:
     camera = _camera_name(exif)
     return Photo(
         str(path), path, width, height, channels, dtype, alpha, orientation, focal, camera, digest,
-        _gps(exif.gps),
+        _gps(exif.gps), down=gravity_of(exif, read_xmp(path), orientation),
     )  # fmt: skip
 
 

@@ -17,7 +17,16 @@ from composer.media.png import read_chunks
 from composer.media.profiles import fitting
 from composer.records import Photo
 
-__all__ = ["Exif", "Metadata", "carried", "icc_profile", "parse_exif", "read_exif", "read_metadata"]
+__all__ = [
+    "Exif",
+    "Metadata",
+    "carried",
+    "icc_profile",
+    "parse_exif",
+    "read_exif",
+    "read_metadata",
+    "read_xmp",
+]
 
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
 XMP_TAG, ICC_TAG = 0x2BC, 0x8773
@@ -111,11 +120,7 @@ def read_metadata(photo: Photo) -> Metadata:
     if photo.path is None:
         return Metadata()
     found = read_exif(photo.path)
-    try:
-        xmp = _read_xmp(photo.path)
-    except DAMAGE:
-        xmp = None
-    return Metadata(_exif_bytes(found), icc_profile(photo), xmp)
+    return Metadata(_exif_bytes(found), icc_profile(photo), read_xmp(photo.path))
 
 
 def carried(metadata: Metadata, width: int, height: int) -> Metadata:
@@ -130,7 +135,15 @@ def carried(metadata: Metadata, width: int, height: int) -> Metadata:
     return Metadata(_exif_bytes(fitted), metadata.icc, xmp if xmp and _well_formed(xmp) else None)
 
 
-def _read_xmp(path: Path) -> bytes | None:
+def read_xmp(path: Path) -> bytes | None:
+    """Read a file's XMP as bytes; None where it has none, or it is damaged."""
+    try:
+        return _stored_xmp(path)
+    except DAMAGE:
+        return None
+
+
+def _stored_xmp(path: Path) -> bytes | None:
     if is_tiff(path):
         from composer.media.tiff import tiff_tag
 

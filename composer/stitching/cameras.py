@@ -18,6 +18,8 @@ __all__ = ["connected_groups", "estimate_focal", "level", "spanning_rotations"]
 USUAL_FOCAL = 1.0  # in longer sides: 53 degrees across
 LOUDEST = 60  # a pair has no more votes than this, however many matches
 TRIANGLE_DEG, VOTE_DEG = 4.0, 35.0
+DISAGREE_DEG = 6.0  # by so much, at most, what one camera felt may differ from what all did
+STEEP = 0.87  # views nearer than 30 degrees to straight down or up have no horizon
 DRIFT_DEG, DRIFT_SHARE = 12.0, 0.2  # a chain may drift by this, and this share of what it turned
 
 
@@ -256,26 +258,40 @@ def _closed_triangles(n: int, pairs: list[Pair], turns: list[Array]) -> list[int
     return found
 
 
-def level(rotations: list[Array], square: Array | None = None) -> list[Array]:
+def level(rotations: list[Array], square: Array | None = None, gravity: Array | None = None) -> list[Array]:
     """Turn the world so that the horizon lies level and the photos' middle straight ahead.
 
     People keep cameras level: the cameras' x axes lie in the horizontal plane, whose normal is the
     world's vertical (Brown and Lowe, IJCV 2007, sec. 5). Where the x axes all point one way their
     plane is undetermined, and the mean of the cameras' y axes decides. What is known beats both:
-    `square`, unit vectors (N, 3) that the vertical is square to.
+    `gravity`, unit vectors (N, 3) in the cameras' axes, if they agree; and before that `square`, unit vectors (N, 3)
+    that the vertical is square to.
     """
     x = np.array([r[0] for r in rotations])
-    y = np.array([r[1] for r in rotations])
     z = np.array([r[2] for r in rotations])
-    down = y.mean(0)
-    down /= max(float(np.linalg.norm(down)), 1e-9)
-    habits = x.T @ x / len(x) - 0.01 * np.outer(down, down)
-    _, axes = np.linalg.eigh(habits if square is None else 1e-3 * habits + square.T @ square)
+    down = _agreed(rotations, gravity) if gravity is not None else None
+    if down is None:
+        down = np.array([r[1] for r in rotations]).mean(0)
+        down /= max(float(np.linalg.norm(down)), 1e-9)
+        known = x.T @ x / len(x) - 0.01 * np.outer(down, down)
+    else:
+        known = -np.outer(down, down)
+    _, axes = np.linalg.eigh(known if square is None else 1e-3 * known + square.T @ square)
     vertical = axes[:, 0] if axes[:, 0] @ down >= 0 else -axes[:, 0]
     ahead = _ahead(z - np.outer(z @ vertical, vertical), vertical)
     side = np.cross(vertical, ahead)
     world = np.stack([side, vertical, ahead])
     return [r @ world.T for r in rotations]
+
+
+def _agreed(rotations: list[Array], gravity: Array) -> Array | None:
+    """Return the world's downward direction by what the cameras felt; None if they disagree, or look down."""
+    felt = np.array([r.T @ g for r, g in zip(rotations, gravity, strict=True)])
+    mean = felt.mean(0)
+    mean /= max(float(np.linalg.norm(mean)), 1e-9)
+    apart = np.degrees(np.arccos(np.clip(felt @ mean, -1, 1)))
+    steep = abs(float(np.mean([r[2] for r in rotations], 0) @ mean))
+    return mean if apart.max() < DISAGREE_DEG and steep < STEEP else None
 
 
 def _ahead(flat: Array, vertical: Array) -> Array:

@@ -241,19 +241,27 @@ def _nothing(photos: tuple[Photo, ...], unused: list[Unused]) -> str:
 class Level:
     """Level the horizon and look at the middle of the view.
 
-    Options: `points`, a file whose vertical and horizontal lines say what is level.
+    Options: `points`, a file whose vertical and horizontal lines say what is level; `gravity`, whether
+    what the cameras felt is asked, where all photos tell it.
     """
 
     takes: ClassVar[type] = Scene
     gives: ClassVar[type] = Scene
     points: str = ""
+    gravity: bool = True
 
     def __call__(self, scene: Scene, context: Context) -> Scene:
         groups = []
         for group in scene.groups:
             if group.model == "rotation":
                 square = self._square(scene, group)
-                turned = level([c.rotation for c in group.cameras], square if len(square) else None)
+                felt = [p.down for p in group.photos if p.down is not None]
+                told = self.gravity and len(felt) == len(group.photos)
+                turned = level(
+                    [c.rotation for c in group.cameras],
+                    square if len(square) else None,
+                    np.array(felt) if told else None,
+                )
                 cameras = tuple(replace(c, rotation=r) for c, r in zip(group.cameras, turned, strict=True))
                 group = replace(group, cameras=cameras)
             groups.append(group)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from composer.align.homography import Pair
 from composer.samples import rotation
@@ -97,3 +98,38 @@ def test_photos_above_each_other_keep_their_mean_upright() -> None:
     turned = [rotation(0, p, 0) for p in (-20, 0, 20)]
     levelled = level(turned)
     assert np.mean([r[1, 1] for r in levelled]) > 0.9
+
+
+def turned_about(
+    angles: list[tuple[float, float, float]],
+) -> tuple[list[NDArray[np.float64]], NDArray[np.float64]]:
+    """Return rotations in a world that stands askew, and gravity as each camera feels it."""
+    upright = [rotation(*a) for a in angles]
+    askew = rotation(31, -17, 48)
+    return [r @ askew for r in upright], np.array([r[:, 1] for r in upright])
+
+
+def test_what_the_cameras_felt_beats_their_habits() -> None:
+    turned, gravity = turned_about([(-15, 25, 20), (15, 25, 20)])
+    noisy = gravity + np.random.default_rng(0).normal(0, 0.01, gravity.shape)
+    assert all(r[:, 1] @ g < 0.99 for r, g in zip(level(turned), gravity, strict=True))
+    noisy /= np.linalg.norm(noisy, axis=1)[:, None]
+    for levelled in (level(turned, None, gravity), level(turned, None, noisy)):
+        assert all(r[:, 1] @ g > 0.999 for r, g in zip(levelled, gravity, strict=True))
+
+
+def test_what_disagrees_or_looks_down_is_not_believed() -> None:
+    turned, gravity = turned_about([(yaw, 20, 5) for yaw in range(0, 360, 45)])
+    wrong = gravity * (1, 1, -1)
+    assert np.array_equal(level(turned, None, wrong), level(turned))
+    down, gravity = turned_about([(0, -85, 0), (30, -80, 0)])
+    assert np.array_equal(level(down, None, gravity), level(down))
+
+
+def test_lines_beat_what_the_cameras_felt() -> None:
+    turned, gravity = turned_about([(-15, 25, 20), (15, 25, 20)])
+    true = turned[0].T @ gravity[0]
+    square = np.linalg.svd(true[None])[2][1:]  # two directions that the vertical is square to
+    off = gravity + np.array([0.06, 0, 0])
+    (first, _) = level(turned, square, off / np.linalg.norm(off, axis=1)[:, None])
+    assert first[:, 1] @ gravity[0] > 0.99999
