@@ -264,8 +264,8 @@ def level(rotations: list[Array], square: Array | None = None, gravity: Array | 
     People keep cameras level: the cameras' x axes lie in the horizontal plane, whose normal is the
     world's vertical (Brown and Lowe, IJCV 2007, sec. 5). Where the x axes all point one way their
     plane is undetermined, and the mean of the cameras' y axes decides. What is known beats both:
-    `gravity`, unit vectors (N, 3) in the cameras' axes, if they agree; and before that `square`, unit vectors (N, 3)
-    that the vertical is square to.
+    `gravity`, unit vectors (N, 3) in the cameras' axes, if they agree; and before that `square`, unit
+    vectors (N, 3) that the vertical is square to.
     """
     x = np.array([r[0] for r in rotations])
     z = np.array([r[2] for r in rotations])
