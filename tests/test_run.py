@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 import composer
 from composer.cli import app
-from composer.errors import OptionError, OutputError, PipelineError
+from composer.errors import OptionError, OutputError, PhotoError, PipelineError
 from composer.pipeline import Pipeline, find_stage, stitching
 from composer.results import Edited
 from composer.samples import picture, room
@@ -177,6 +177,8 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     assert call("run", single, folder, "--each", "-o", out)[0] == 2
     assert call("run", single, folder / "dead.png", "-o", tmp_path / "a.png", "--format", "png")[0] == 2
     assert call("run", single, folder, "-o", out, "--summary", tmp_path / "s.json")[0] == 2
+    with pytest.raises(PhotoError, match="no photographs are given"):
+        composer.run_each(single, [], out)
     with pytest.raises(OutputError, match="give its name"):
         composer.run_each(single, folder, tmp_path / "a.jpg")
     with pytest.raises(OptionError, match="use run_each"):

@@ -189,7 +189,9 @@ def run_each(
     if Path(output).suffix.lower() in FORMATS and not Path(output).is_dir():
         raise OutputError(f"{output}: many photos go into a folder; give its name")
     file = Path(pipeline).absolute()
-    sources = [photos] if isinstance(photos, (str, Path)) else photos
+    sources = [photos] if isinstance(photos, (str, Path)) else list(photos)
+    if not sources:
+        raise PhotoError("no photographs are given; name files, folders or patterns")
     items = [replace(i, files=(*i.files, file)) for i in files_below(sources, output)]
     if format is not None:
         kind = check_suffix(f".{format.lower().removeprefix('.')}")

@@ -61,7 +61,9 @@ Each = Annotated[
 ]
 Format = Annotated[
     str | None,
-    typer.Option(metavar="SUFFIX", help="Of many results: jpg, png, tif, webp or dzi. [panoramas: jpg]"),
+    typer.Option(
+        metavar="SUFFIX", help="Of many results: jpg (panoramas are, by default), png, tif, webp or dzi."
+    ),
 ]
 Scheduler = Annotated[
     str | None, typer.Option(metavar="tcp://HOST:PORT", help="Many at once: work on a Dask cluster.")
