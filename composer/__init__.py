@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Fault, Layer, Patch, Photo, Tile
-    from composer.results import Cloned, Fused, Harmonized, Panorama, Refined, Repaired, Stitched
+    from composer.results import Cloned, Evaluation, Fused, Harmonized, Panorama, Refined, Repaired, Stitched
 
 __version__ = "0.1.0"
 
@@ -30,6 +30,7 @@ __all__ = [
     "ComposerError",
     "Composition",
     "Context",
+    "Evaluation",
     "Fault",
     "Fused",
     "Harmonized",
@@ -59,6 +60,7 @@ _HOMES = {
     "Batch": "batch",
     "Cloned": "results",
     "ComposerError": "errors",
+    "Evaluation": "results",
     "Fused": "results",
     "Harmonized": "results",
     "Panorama": "results",

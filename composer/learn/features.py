@@ -54,7 +54,7 @@ def picture_features(inputs: Array) -> Array:
 
 
 def _block(x: Tensor, weights: dict[str, Tensor], name: str, stride: int) -> Tensor:
-    """Return an inverted bottleneck: wider, filtered a channel at a time, narrow again, beside a short cut."""
+    """Return an inverted bottleneck: wider, filtered a channel at a time, narrow again; and a short cut."""
     y = x
     if name + "_expand_conv.weight" in weights:
         y = relu6(_step(y, weights, name + "_expand_conv", name + "_bn0"))
@@ -71,7 +71,9 @@ def _step(
     scale = weights[norm + ".weight"] / torch.sqrt(weights[norm + ".running_var"] + 1e-3)
     bias = weights[norm + ".bias"] - weights[norm + ".running_mean"] * scale
     radius = kernel.shape[2] // 2
-    before = radius - stride // 2  # where pixels are left out, TensorFlow, which trained it, pads one less before
+    before = (
+        radius - stride // 2
+    )  # where pixels are left out, TensorFlow, which trained it, pads one less before
     x = pad(x, (before, radius, before, radius))
     return conv2d(x, kernel * scale[:, None, None, None], bias, stride, groups=groups)
 

@@ -1,13 +1,15 @@
 """ST-LPIPS: how different two pictures look, to a network that small shifts do not mislead.
 
 Ghildyal and Liu, "Shift-tolerant Perceptual Similarity Metric", ECCV 2022: AlexNet's five convolutions, each
-reduced by blurring first, compared feature by feature. The authors' weights (BSD) are read from their package.
+reduced by blurring first, compared feature by feature. The authors' weights (BSD) are read from their
+package.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -57,8 +59,8 @@ def _parts(height: int, width: int) -> Iterator[tuple[slice, slice]]:
     rows, columns = (
         np.linspace(0, length, -(-length // TILE) + 1).round().astype(int) for length in (height, width)
     )
-    for top, bottom in zip(rows[:-1], rows[1:], strict=True):
-        for left, right in zip(columns[:-1], columns[1:], strict=True):
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
             yield slice(int(top), int(bottom)), slice(int(left), int(right))
 
 

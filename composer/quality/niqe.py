@@ -1,10 +1,10 @@
 """NIQE: how far a picture's statistics are from those of clean photographs, without a reference.
 
-Mittal, Soundararajan and Bovik, "Making a Completely Blind Image Quality Analyzer", IEEE SPL 2013. The model of
-clean photographs is our own: benchmarks/fit_niqe.py fitted `niqe.npz` (a mean and a covariance of 36 features)
+Mittal, Soundararajan and Bovik, "Making a Completely Blind Image Quality Analyzer", IEEE SPL 2013. The model
+of clean photographs is our own: benchmarks/fit_niqe.py fitted `niqe.npz` (mean and covariance of 36 features)
 on 36 free photographs, 1024 pixels long: wallpapers of Budgie (CC0), Pop!_OS (Unsplash), elementary OS
-(Unsplash and CC) and Lomiri (CC0, CC BY, CC BY-SA). Figures therefore compare with each other, not with those of
-other implementations.
+(Unsplash and CC) and Lomiri (CC0, CC BY, CC BY-SA). So its figures compare with each other only, not with
+those of other implementations.
 """
 
 from __future__ import annotations

@@ -1,16 +1,20 @@
-"""Self-contained HTML pages: about a stitching job, and of pictures before and after."""
+"""Self-contained HTML pages: about a stitching job, of pictures before and after, of figures."""
 
+from composer.report.figures import Judged, as_shown, write_figures
 from composer.report.page import Job, Shown, write_report
 from composer.report.pairs import Pair, write_pairs
 from composer.report.pictures import reduced_size, reducing, thumbnail
 
 __all__ = [
     "Job",
+    "Judged",
     "Pair",
     "Shown",
+    "as_shown",
     "reduced_size",
     "reducing",
     "thumbnail",
+    "write_figures",
     "write_pairs",
     "write_report",
 ]
