@@ -47,21 +47,23 @@ def test_results_are_paired_by_stem(folders: Path) -> None:
         folders / "results", reference=given, mask=HALF, figures=("psnr_db", "ssim")
     ).figures[str(folders / "results" / "b.png")] == {"psnr_db": 100, "ssim": pytest.approx(1)}
     (folders / "truth" / "b.png").unlink()
-    with pytest.raises(OptionError, match="0 references are called b"):
+    with pytest.raises(OptionError, match="0 pictures of reference have its stem"):
         composer.evaluate(folders / "results", reference=folders / "truth")
 
 
 def test_arrays_are_paired_by_place() -> None:
     found = composer.evaluate([PICTURE, PICTURE // 2], reference=[PICTURE, PICTURE // 2], figures=["psnr_db"])
     assert found.figures == {"result 1": {"psnr_db": 100}, "result 2": {"psnr_db": 100}}
-    with pytest.raises(OptionError, match="2 references for 1 results"):
+    with pytest.raises(OptionError, match="2 of reference for 1 results"):
         composer.evaluate([PICTURE], reference=[PICTURE, PICTURE])
 
 
 def test_what_is_measured_depends_on_what_is_given() -> None:
     alone = composer.evaluate(PICTURE)
     assert set(alone.figures["result 1"]) == {"niqe"}
-    assert set(composer.evaluate(PICTURE, mask=HALF).figures["result 1"]) == {"niqe", "seam_visibility"}
+    assert set(composer.evaluate(PICTURE, mask=HALF).figures["result 1"]) == {"niqe", "seam_step"}
+    both = composer.evaluate(PICTURE, mask=HALF, other=np.roll(PICTURE, 1, 1))
+    assert list(both.figures["result 1"]) == ["seam_visibility", "seam_step", "niqe"]
     small = composer.evaluate(PICTURE[:90])
     assert small.figures == {"result 1": {}}
     assert "niqe is left out" in small.notes[0]
@@ -83,8 +85,8 @@ def test_errors() -> None:
         ({"mask": HALF[:32]}, "must match"),
         ({"mask": HALF & False}, "empty"),
         ({"figures": ["beauty"]}, "beauty is no figure; choose among psnr_db"),
-        ({"figures": ["ssim"]}, "ssim is measured by a reference"),
-        ({"figures": ["seam_visibility"]}, "measured by a mask"),
+        ({"figures": ["ssim"]}, "ssim is measured by reference; give reference too"),
+        ({"figures": ["seam_visibility"], "mask": HALF}, "measured by mask and other; give other too"),
         ({"sets": True}, "compared with a reference"),
         ({"sets": True, "mask": HALF}, "compared whole"),
     ):
@@ -134,6 +136,7 @@ def test_the_page_and_the_command(folders: Path) -> None:
     page, summary = folders / "page.html", folders / "summary.json"
     asked = ["evaluate", str(folders / "results"), "--reference", str(folders / "truth")]
     asked += ["--mask", str(folders / "masks"), "--figure", "psnr_db", "--figure", "seam_visibility"]
+    asked += ["--other", str(folders / "truth")]
     done = CliRunner().invoke(app, [*asked, "--report", str(page), "--summary", str(summary)])
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()

@@ -29,6 +29,10 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="FILE|FOLDER", help="Where to measure; its outline is taken for a seam."),
     ] = None,
+    other: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|FOLDER", help="What another photo shows in the same place; for seams."),
+    ] = None,
     figure: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Measure this: psnr_db, ssim, ... [all that can be]"),
@@ -48,8 +52,8 @@ def evaluate(
 
         check_summary(summary)
         return evaluate(
-            results, reference=_one_or_many(reference), mask=_one_or_many(mask), figures=figure or (),
-            sets=sets, report=report, observe=observe, cancelled=cancelled,
+            results, reference=_one_or_many(reference), mask=_one_or_many(mask), other=_one_or_many(other),
+            figures=figure or (), sets=sets, report=report, observe=observe, cancelled=cancelled,
         )  # fmt: skip
 
     found = guarded(work, debug, quiet)

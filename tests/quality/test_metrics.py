@@ -8,7 +8,6 @@ import skimage.data
 from skimage.metrics import structural_similarity
 
 from composer.quality.metrics import compared, ssim_map
-from composer.quality.seams import outline_distance, seam_visibility
 
 PHOTO = (skimage.data.astronaut()[::2, ::2] / 255).astype(np.float32)
 
@@ -49,13 +48,3 @@ def test_worse_is_measured_as_worse() -> None:
     little, much = (compared((PHOTO + k * noise).clip(0, 1), PHOTO) for k in (0.02, 0.1))
     assert all(little[k] > much[k] for k in ("psnr_db", "ssim", "ms_ssim"))
     assert all(little[k] < much[k] for k in ("delta_e", "gradient_error"))
-
-
-def test_a_step_along_a_seam_is_seen() -> None:
-    photo = (skimage.data.chelsea() / 255).astype(np.float32)
-    mask = np.zeros(photo.shape[:2], bool)
-    mask[:, :200] = True
-    distance = outline_distance(mask)
-    steps = [seam_visibility(photo + np.float32(k) * mask[:, :, None], distance) for k in (0, 0.1, 0.3)]
-    assert abs(steps[0]) < 1
-    assert 3 < steps[1] < steps[2]
