@@ -23,6 +23,7 @@ Array = NDArray[Any]
 __all__ = ["BLOCK", "block_features", "fitted", "niqe"]
 
 BLOCK = 96  # pixels across and down, at full size
+TOGETHER = 128  # blocks at a time: a panorama has thousands
 SHARP = 0.75  # of the sharpest block: blocks that clean photographs are judged by
 _SHAPES = np.arange(0.2, 10.0005, 0.001)
 _RATIOS = np.exp(2 * gammaln(2 / _SHAPES) - gammaln(1 / _SHAPES) - gammaln(3 / _SHAPES))
@@ -97,13 +98,18 @@ def _blocks(plane: Array, side: int) -> Array:
 
 def _features(normal: Array, side: int) -> Array:
     """Return the 18 features (N, 18) of blocks at one scale; not finite where a block is flat."""
-    blocks = _blocks(normal, side).astype(np.float64)
+    blocks = _blocks(normal, side)
+    parts = (blocks[k : k + TOGETHER].astype(np.float64) for k in range(0, len(blocks), TOGETHER))
     with np.errstate(divide="ignore", invalid="ignore"):
-        shape, left, right, _ = _gaussian_like(blocks)
-        found = [shape, (left + right) / 2]
-        for step in _NEIGHBOURS:
-            shape, left, right, mean = _gaussian_like(blocks * np.roll(blocks, step, (1, 2)))
-            found += [shape, mean, left**2, right**2]
+        return np.concatenate([_features_of(part) for part in parts])
+
+
+def _features_of(blocks: Array) -> Array:
+    shape, left, right, _ = _gaussian_like(blocks)
+    found = [shape, (left + right) / 2]
+    for step in _NEIGHBOURS:
+        shape, left, right, mean = _gaussian_like(blocks * np.roll(blocks, step, (1, 2)))
+        found += [shape, mean, left**2, right**2]
     return np.stack(found, 1)
 
 
