@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
     from composer.records import Camera, Composition, Context, Fault, Layer, Patch, Photo, Tile
-    from composer.results import Changed, Cloned, Fused, Harmonized, Panorama, Refined, Repaired, Stitched
+    from composer.results import (
+        Changed,
+        Cloned,
+        Evaluation,
+        Fused,
+        Harmonized,
+        Panorama,
+        Refined,
+        Repaired,
+        Stitched,
+    )
 
 __version__ = "0.1.0"
 
@@ -31,6 +41,7 @@ __all__ = [
     "ComposerError",
     "Composition",
     "Context",
+    "Evaluation",
     "Fault",
     "Fused",
     "Harmonized",
@@ -62,6 +73,7 @@ _HOMES = {
     "Changed": "results",
     "Cloned": "results",
     "ComposerError": "errors",
+    "Evaluation": "results",
     "Fused": "results",
     "Harmonized": "results",
     "Panorama": "results",

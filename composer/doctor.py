@@ -20,7 +20,13 @@ OPENCV = (
     "opencv-contrib-python",
     "opencv-contrib-python-headless",
 )
-EXTRAS = {"torch": "learn", "safetensors": "learn", "numba": "fast", "distributed": "dist"}
+EXTRAS = {
+    "torch": "learn",
+    "safetensors": "learn",
+    "numba": "fast",
+    "distributed": "dist",
+    "stlpips-pytorch": "metrics",
+}
 
 
 @dataclass(frozen=True)

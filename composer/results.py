@@ -21,6 +21,7 @@ __all__ = [
     "Changed",
     "Cloned",
     "Edited",
+    "Evaluation",
     "Fused",
     "Harmonized",
     "Panorama",
@@ -298,3 +299,29 @@ class Repaired(Edited):
         height, width = self.mask.shape
         sizes = {"width": width, "height": height, "marked_px": int(self.mask.sum())}
         return {**super().summary(), **sizes, "faults": faults}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What `evaluate` returns.
+
+    Attributes
+    ----------
+    figures : dict of dict
+        By the result's name, by the figure's name.
+    sets : dict
+        By name, where sets of pictures were compared.
+    notes : tuple of str
+        What was left out, and why.
+    report : Path or None
+        The page that was written.
+    """
+
+    figures: dict[str, dict[str, float]]
+    sets: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    report: Path | None = None
+
+    def summary(self) -> dict[str, Any]:
+        """Return the figures as plain values, as `--summary` writes them."""
+        return {"results": self.figures, "sets": self.sets, "notes": list(self.notes)}

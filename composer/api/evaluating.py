@@ -2,87 +2,203 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.errors import OptionError
-from composer.media.inputs import expand
-from composer.media.picture import as_float, read_mask, read_picture
+from composer.api.cases import Case, Sources, cases, expanded, pixels_of
+from composer.batch.summary import check_report
+from composer.errors import Cancelled, OptionError, WeightsError
+from composer.learn.published import LITE0, ST_LPIPS, absent
+from composer.media.picture import read_picture
 from composer.quality.metrics import compared
-from composer.quality.seams import outline_distance, seam_visibility
+from composer.quality.niqe import niqe
+from composer.quality.seams import outline_distance, seam_step, seam_visibility
+from composer.quality.sets import compared_sets
+from composer.records import Event
+from composer.report import Judged, as_shown, write_figures
+from composer.results import Evaluation
 
 Array = NDArray[Any]
-Source = str | Path | Array
 
-__all__ = ["evaluate"]
+__all__ = ["FIGURES", "evaluate"]
+
+PLAIN = ("psnr_db", "ssim", "ms_ssim", "delta_e", "gradient_error")
+NEEDED = {
+    **dict.fromkeys((*PLAIN, "st_lpips"), ("reference",)),
+    "seam_visibility": ("mask", "other"),
+    "seam_step": ("mask",),
+    "niqe": (),
+}
+FIGURES = tuple(NEEDED)
+SMALLEST = {"st_lpips": "24 pixels each way", "niqe": "two blocks of 96 x 96 pixels"}
+TOGETHER = 16  # pictures that features are taken of at once
+SHOWN = 100  # results that a page shows
 
 
 def evaluate(
-    results: Sequence[Source] | Source,
+    results: Sources,
     *,
-    reference: Source | None = None,
-    mask: Source | None = None,
-) -> dict[str, dict[str, float]]:
-    """Measure results against a reference, or what can be told without one.
+    reference: Sources | None = None,
+    mask: Sources | None = None,
+    other: Sources | None = None,
+    figures: Sequence[str] = (),
+    sets: bool = False,
+    report: str | Path | None = None,
+    observe: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Evaluation:
+    """Measure results against references, or what can be told without them.
 
     Parameters
     ----------
     results : paths, folders, patterns, or arrays (H, W[, C])
-    reference : path, folder, array, or None
-        What the results should be; a folder has a picture of the same stem for each. None: only the
-        visibility of the mask's outline is measured.
-    mask : path, array, or None
+    reference : as results, or None
+        What the results should be. One serves all; of several, and of a folder, each result takes that of
+        its stem (arrays: its place).
+    mask : as reference
         Where to measure; its outline is taken for a seam.
+    other : as reference
+        What another photograph shows in the same place, of the result's size and exposure; alpha says where.
+    figures : names out of FIGURES
+        What to measure; all that can be, by default.
+    sets : bool
+        Compare results with references as sets of pictures, in no order and of any size, and nothing else.
+    report : path or None
+        Write a page with figures and pictures to this .html file.
+    observe, cancelled
+        As for `stitch`.
 
     Returns
     -------
-    By the result's name: `psnr_db`, `ssim`, `ms_ssim`, `delta_e` (CIEDE2000), `gradient_error` (grey levels)
-    against the reference; `seam_visibility`, in standard deviations of the steps beside the mask's outline.
+    Evaluation
+        `figures` has for each result: `psnr_db`, `ssim`, `ms_ssim`, `delta_e` (CIEDE2000), `gradient_error`
+        (grey levels) and `st_lpips` against the reference; of the mask's outline `seam_visibility`, an
+        estimate of ST-LPIPS by what `other` shows there, and `seam_step`, in standard deviations of the steps
+        beside it; `niqe` of the whole picture. `sets` has `kid`, `kid_error`, `precision`, `recall`,
+        `density` and `coverage`.
 
     Raises
     ------
     OptionError
-        Nothing to measure by, sizes that differ, an empty mask, no reference of that stem.
-    PhotoError
+        A figure that is none or lacks what it is measured by, sizes that differ, an empty mask, no reference
+        of a stem, too few pictures for sets.
+    WeightsError
+        What was asked for needs the extra `metrics`.
+    PhotoError, OutputError, Cancelled
     """
-    if reference is None and mask is None:
-        raise OptionError("give a reference to compare with, a mask whose outline is a seam, or both")
-    where = None if mask is None else read_mask(mask) > 0.5
-    if where is not None and not where.any():
-        raise OptionError("the mask is empty; paint white where to measure")
-    found = {}
-    many = [results] if isinstance(results, (str, Path, np.ndarray)) else results
-    for k, source in enumerate(expand(many), 1):
-        name = str(source) if isinstance(source, Path) else f"result {k}"
-        picture = as_float(read_picture(source, name).pixels)
-        if where is not None:
-            _check(name, picture.shape, "mask", where.shape)
-        wanted = None if reference is None else _reference(reference, source)
-        figures: dict[str, float] = {}
-        if wanted is not None:
-            _check(name, picture.shape, "reference", wanted.shape)
-            figures |= compared(picture, wanted, where)
-        if where is not None:
-            figures["seam_visibility"] = seam_visibility(picture, outline_distance(where))
-        found[name] = figures
-    return found
+    if report is not None:
+        check_report(Path(report))
+    watch = _Watch(observe or (lambda event: None), cancelled or (lambda: False))
+    sources = expanded(results)
+    if sets:
+        if figures or not (report is mask is other is None):
+            raise OptionError("sets are compared whole; leave out mask, other, figures and report")
+        return _as_sets(sources, reference, watch)
+    given = {"reference": reference, "mask": mask, "other": other}
+    wanted, notes = _wanted(figures, given)
+    found: dict[str, dict[str, float]] = {}
+    judged = []
+    for k, case in enumerate(cases(sources, given)):
+        found[case.name] = _measured(case, wanted, notes)
+        if report is not None and k < SHOWN:
+            judged.append(_judged(case, found[case.name]))
+        watch.passed(k + 1, len(sources))
+    if report is not None:
+        write_figures(Path(report), judged, found, notes)
+    return Evaluation(found, notes=tuple(notes), report=None if report is None else Path(report))
 
 
-def _reference(reference: Source, result: Path | Array) -> Array:
-    """Return the reference of a result, from a folder by its stem."""
-    if isinstance(reference, (str, Path)) and Path(reference).is_dir() and isinstance(result, Path):
-        same = [p for p in sorted(Path(reference).iterdir()) if p.stem == result.stem]
-        if len(same) != 1:
-            raise OptionError(f"{reference}: {len(same)} pictures are called {result.stem}; keep one")
-        reference = same[0]
-    return as_float(read_picture(reference, "reference").pixels)
+@dataclass(frozen=True)
+class _Watch:
+    observe: Callable[[Event], None]
+    cancelled: Callable[[], bool]
+
+    def passed(self, done: int, count: int) -> None:
+        """Tell how far the job is, or stop it."""
+        if self.cancelled():
+            raise Cancelled("stopped on request; nothing was written")
+        self.observe(Event("evaluate", done / count, message=f"{done} of {count}"))
 
 
-def _check(name: str, shape: tuple[int, ...], what: str, other: tuple[int, ...]) -> None:
-    size = len(other)
-    if shape[:size] != other:
-        raise OptionError(f"{name} is {shape[:size]}, the {what} {other}: they must match")
+def _wanted(figures: Sequence[str], given: Mapping[str, Sources | None]) -> tuple[set[str], list[str]]:
+    """Return the figures to measure, and a note of what is left out for want of a package."""
+    for name in figures:
+        if name not in NEEDED:
+            raise OptionError(f"{name} is no figure; choose among {', '.join(FIGURES)}")
+        lacking = [what for what in NEEDED[name] if given[what] is None]
+        if lacking:
+            raise OptionError(f"{name} is measured by {' and '.join(NEEDED[name])}; give {lacking[0]} too")
+    wanted = {name for name in figures or FIGURES if all(given[what] is not None for what in NEEDED[name])}
+    problem = absent(ST_LPIPS) if "st_lpips" in wanted else ""
+    if problem and figures:
+        raise WeightsError(f"st_lpips: {problem}")
+    return (wanted - {"st_lpips"}, [f"st_lpips is left out: {problem}"]) if problem else (wanted, [])
+
+
+def _measured(case: Case, wanted: set[str], notes: list[str]) -> dict[str, float]:
+    """Return a result's figures by name, in the order of FIGURES; what cannot be had is noted."""
+    found: dict[str, float | None] = {}
+    if case.reference is not None and wanted & set(PLAIN):
+        found |= compared(case.pixels, case.reference, case.where)
+    if case.reference is not None and "st_lpips" in wanted:
+        found["st_lpips"] = _perceived(case.pixels, case.reference, case.where)
+    if case.mask is not None:
+        distance = outline_distance(case.mask)
+        found["seam_step"] = seam_step(case.pixels, distance)
+        if case.other is not None:
+            found["seam_visibility"] = seam_visibility(case.pixels, case.other, distance, case.other_valid)
+    if "niqe" in wanted:
+        found["niqe"] = niqe(case.pixels, case.valid)
+    for name, least in SMALLEST.items():
+        if name in found and found[name] is None:
+            notes.append(f"{case.name}: {name} is left out; it needs {least}")
+    values = {name: found.get(name) for name in FIGURES if name in wanted}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _perceived(picture: Array, reference: Array, where: Array) -> float | None:
+    from composer.learn.perceptual import LEAST, st_lpips
+
+    if min(picture.shape[:2]) < LEAST:
+        return None
+    shape = (*picture.shape[:2], 3)
+    return st_lpips(np.broadcast_to(picture, shape), np.broadcast_to(reference, shape), where)
+
+
+def _judged(case: Case, figures: dict[str, float]) -> Judged:
+    """Return what a page shows of a result."""
+    return Judged(case.name, figures, as_shown(case.pixels, case.reference, case.mask), case.picture.profile)
+
+
+def _as_sets(results: list[Path | Array], reference: Sources | None, watch: _Watch) -> Evaluation:
+    if reference is None:
+        raise OptionError("sets are compared with a reference; give a folder of pictures")
+    problem = absent(LITE0)
+    if problem:
+        raise WeightsError(f"sets: {problem}")
+    wanted = expanded(reference)
+    both = [*results, *wanted]
+    features = np.concatenate(list(_features(both, watch)))
+    notes = []
+    fewer = min(len(results), len(wanted))
+    if fewer < 50:
+        notes.append(f"a set has {fewer} pictures only: the figures of sets below 50 scatter much")
+    return Evaluation(
+        {}, sets=compared_sets(features[: len(results)], features[len(results) :]), notes=tuple(notes)
+    )
+
+
+def _features(sources: list[Path | Array], watch: _Watch) -> Iterator[Array]:
+    """Yield the features of pictures, some at a time."""
+    from composer.learn.features import network_input, picture_features
+
+    for start in range(0, len(sources), TOGETHER):
+        some = sources[start : start + TOGETHER]
+        pictures = (pixels_of(read_picture(s, f"picture {start + k + 1}"))[0] for k, s in enumerate(some))
+        yield picture_features(np.stack([network_input(p) for p in pictures]))
+        watch.passed(min(start + TOGETHER, len(sources)), len(sources))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from composer.cli.options import Debug, Summary
+from composer.cli.options import Debug, Quiet, ReportPage, Summary
 from composer.cli.running import check_summary, guarded, write_json
 
 if TYPE_CHECKING:
     from composer.records import Event
+    from composer.results import Evaluation
 
 __all__ = ["evaluate"]
 
@@ -20,24 +20,70 @@ __all__ = ["evaluate"]
 def evaluate(
     results: Annotated[list[str], typer.Argument(metavar="RESULTS...", help="Pictures, or folders of them.")],
     reference: Annotated[
-        Path | None, typer.Option(metavar="FILE|FOLDER", help="What they should be; in a folder by stem.")
+        list[str] | None,
+        typer.Option(
+            metavar="FILE|FOLDER", help="What they should be; of several, and in a folder, by stem."
+        ),
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to measure; its outline is taken for a seam.")
+        list[str] | None,
+        typer.Option(metavar="FILE|FOLDER", help="Where to measure; its outline is taken for a seam."),
     ] = None,
+    other: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FILE|FOLDER", help="What another photo shows in the same place; for seams."),
+    ] = None,
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Measure this: psnr_db, ssim, ... [all that can be]"),
+    ] = None,
+    sets: Annotated[
+        bool, typer.Option("--sets", help="Compare results with references as sets: KID, coverage, ...")
+    ] = False,
+    report: ReportPage = None,
     summary: Summary = None,
+    quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Measure how good results are."""
 
-    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> dict[str, dict[str, float]]:
+    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Evaluation:
         from composer.api.evaluating import evaluate
 
         check_summary(summary)
-        return evaluate(results, reference=reference, mask=mask)
+        return evaluate(
+            results, reference=_one_or_many(reference), mask=_one_or_many(mask), other=_one_or_many(other),
+            figures=figure or (), sets=sets, report=report, observe=observe, cancelled=cancelled,
+        )  # fmt: skip
 
-    found = guarded(work, debug, quiet=True)
+    found = guarded(work, debug, quiet)
     if summary is not None:
-        write_json(summary, found)
-    for name, figures in found.items():
-        typer.echo(f"{name}  " + ", ".join(f"{what} {value:.3f}" for what, value in figures.items()))
+        write_json(summary, found.summary())
+    if quiet:
+        return
+    for line in [*_table(found.figures), *(f"{name:<10} {value:.4f}" for name, value in found.sets.items())]:
+        typer.echo(line)
+    for note in found.notes:
+        typer.echo(f"note      {note}")
+
+
+def _one_or_many(given: list[str] | None) -> list[str] | str | None:
+    """Return a single name as itself: a folder's pictures go by stem even if there is but one."""
+    return given[0] if given and len(given) == 1 else given
+
+
+def _table(figures: dict[str, dict[str, float]]) -> list[str]:
+    """Return lines: names of figures, a line for each result, and their mean."""
+    if not figures:
+        return []
+    names = list(dict.fromkeys(name for one in figures.values() for name in one))
+    rows = dict(figures)
+    if len(rows) > 1:
+        values = {n: [one[n] for one in figures.values() if n in one] for n in names}
+        rows["mean"] = {n: sum(v) / len(v) for n, v in values.items()}
+    widths = [max(len(name), 8) for name in names]
+    lines = ["  ".join(f"{name:>{w}}" for name, w in zip(names, widths, strict=True))]
+    for title, one in rows.items():
+        cells = [f"{one[n]:.3f}" if n in one else "-" for n in names]
+        lines.append("  ".join(f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)) + f"  {title}")
+    return lines

@@ -1,5 +1,6 @@
-"""Self-contained HTML pages: about a stitching job, of pictures before and after, to paint a mask on."""
+"""Self-contained HTML pages: about a job, of pictures before and after, of figures, to paint a mask on."""
 
+from composer.report.figures import Judged, as_shown, write_figures
 from composer.report.page import Job, Shown, write_report
 from composer.report.painting import write_painting
 from composer.report.pairs import Pair, write_pairs
@@ -7,11 +8,14 @@ from composer.report.pictures import reduced_size, reducing, thumbnail
 
 __all__ = [
     "Job",
+    "Judged",
     "Pair",
     "Shown",
+    "as_shown",
     "reduced_size",
     "reducing",
     "thumbnail",
+    "write_figures",
     "write_painting",
     "write_pairs",
     "write_report",

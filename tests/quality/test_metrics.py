@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import skimage.data
-from PIL import Image
 from skimage.metrics import structural_similarity
 
-import composer
-from composer.errors import OptionError
 from composer.quality.metrics import compared, ssim_map
-from composer.quality.seams import outline_distance, seam_visibility
 
 PHOTO = (skimage.data.astronaut()[::2, ::2] / 255).astype(np.float32)
 
@@ -54,29 +48,3 @@ def test_worse_is_measured_as_worse() -> None:
     little, much = (compared((PHOTO + k * noise).clip(0, 1), PHOTO) for k in (0.02, 0.1))
     assert all(little[k] > much[k] for k in ("psnr_db", "ssim", "ms_ssim"))
     assert all(little[k] < much[k] for k in ("delta_e", "gradient_error"))
-
-
-def test_a_step_along_a_seam_is_seen() -> None:
-    photo = (skimage.data.chelsea() / 255).astype(np.float32)
-    mask = np.zeros(photo.shape[:2], bool)
-    mask[:, :200] = True
-    distance = outline_distance(mask)
-    steps = [seam_visibility(photo + np.float32(k) * mask[:, :, None], distance) for k in (0, 0.1, 0.3)]
-    assert abs(steps[0]) < 1
-    assert 3 < steps[1] < steps[2]
-
-
-def test_evaluate_reads_files_and_folders(tmp_path: Path) -> None:
-    for name in ("results", "truth"):
-        (tmp_path / name).mkdir()
-    picture = skimage.data.astronaut()[:64, :64]
-    Image.fromarray(picture).save(tmp_path / "truth" / "a.png")
-    Image.fromarray(picture // 2).save(tmp_path / "results" / "a.png")
-    found = composer.evaluate(tmp_path / "results", reference=tmp_path / "truth")
-    assert found[str(tmp_path / "results" / "a.png")]["psnr_db"] < 20
-    with pytest.raises(OptionError, match="give a reference"):
-        composer.evaluate(picture)
-    with pytest.raises(OptionError, match="must match"):
-        composer.evaluate(picture, reference=picture[:32])
-    with pytest.raises(OptionError, match="empty"):
-        composer.evaluate(picture, mask=np.zeros((64, 64), bool))
