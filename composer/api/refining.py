@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.errors import Cancelled, OptionError
-from composer.learn.refining import Refusal, accepted, agreement, gated
+from composer.learn.band import seam_of_mask
+from composer.learn.refining import Refusal, accepted, gated
 from composer.learn.runtime import HALO, TILE, Network, changes, load_refiner
-from composer.learn.simulator import FAR, planes_of
+from composer.learn.simulator import planes_of
 from composer.media.picture import Picture, as_float, check_target, read_mask, read_picture, write_picture
 from composer.records import Context, Event, Rect
 from composer.render import quantised
@@ -113,8 +114,8 @@ def _refined(
     colours, valid = _colours(picture, cut)
     other, other_valid = _colours(second, cut) if second is not None else (None, None)
     mask = mask * valid
-    far = np.full(mask.shape, FAR, np.float32)
-    seen = planes_of(colours, mask, far, valid, other, other_valid)
+    seam = seam_of_mask(mask, colours, other)
+    seen = planes_of(colours, mask, seam, valid, other, other_valid)
     with ThreadPoolExecutor(context.workers) as pool:
 
         def over(work: Callable[[Rect], Array], windows: list[Rect]) -> list[Array]:
@@ -127,7 +128,7 @@ def _refined(
             return found
 
         change = changes(network, seen, over)
-    wanted = gated(colours, mask, change, agreement(colours, other, other_valid), strength)
+    wanted = gated(colours, mask, change, strength)
     result, refusals = accepted(colours, wanted, mask, other, other_valid)
     refusals = [Refusal(_moved(r.rect, area), r.reason) for r in refusals]
     pixels = picture.pixels.copy()

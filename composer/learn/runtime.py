@@ -19,12 +19,12 @@ from composer.records import Rect
 Array = NDArray[Any]
 Network = Callable[[Array], Array]
 
-__all__ = ["ALIGN", "HALO", "TILE", "Network", "changes", "load_refiner", "network_of"]
+__all__ = ["ALIGN", "HALO", "SIDE", "TILE", "Network", "changes", "load_refiner", "network_of"]
 
 ALIGN = 16  # tiles start on multiples of it
-HALO = 80  # pixels around a tile that the network looks at: its radius is 76
-TILE = 128
-LONGEST = 6  # tiles of a row that are looked at together
+HALO = 80  # pixels around a tile that the network looks at
+TILE = 256
+SIDE = TILE + 2 * HALO
 
 
 @lru_cache(maxsize=2)
@@ -102,7 +102,10 @@ def network_of(net: Any) -> Network:
 
 
 def changes(
-    network: Network, planes: Array, over: Callable[[Callable[[Rect], Array], list[Rect]], list[Array]]
+    network: Network,
+    planes: Array,
+    over: Callable[[Callable[[Rect], Array], list[Rect]], list[Array]],
+    corner: tuple[int, int] = (0, 0),
 ) -> Array:
     """Return change and sureness (4, H, W), zero where no tile touches the mask.
 
@@ -114,32 +117,30 @@ def changes(
     planes : (11, H, W) float32
     over : callable
         Maps a function over rectangles, on as many threads as are wanted.
+    corner : (x, y)
+        Of the planes on the canvas that the grid belongs to.
     """
     _, height, width = planes.shape
-    windows = list(_windows(planes[3] > 0))
+    windows = list(_windows(planes[3] > 0, *(c % TILE for c in corner)))
     found = np.zeros((4, height, width), np.float32)
 
     def work(window: Rect) -> Array:
         return network(_cut(planes, window.grown(HALO)))[:, HALO:-HALO, HALO:-HALO]
 
     for window, part in zip(windows, over(work, windows), strict=True):
-        rows, columns = min(window.y1, height) - window.y0, min(window.x1, width) - window.x0
-        found[:, window.y0 : window.y0 + rows, window.x0 : window.x0 + columns] = part[:, :rows, :columns]
+        y0, x0 = max(window.y0, 0), max(window.x0, 0)
+        y1, x1 = min(window.y1, height), min(window.x1, width)
+        found[:, y0:y1, x0:x1] = part[:, y0 - window.y0 : y1 - window.y0, x0 - window.x0 : x1 - window.x0]
     return found
 
 
-def _windows(wanted: Array) -> Iterator[Rect]:
-    """Yield rows of neighbouring tiles that have something to do."""
+def _windows(wanted: Array, left: int, above: int) -> Iterator[Rect]:
+    """Yield the tiles that have something to do, of a grid that begins so far to the left and above."""
     height, width = wanted.shape
-    for y in range(0, height, TILE):
-        start = None
-        for x in range(0, width + TILE, TILE):
-            busy = x < width and bool(wanted[y : y + TILE, x : x + TILE].any())
-            if start is not None and (not busy or x - start == LONGEST * TILE):
-                yield Rect(start, y, x, y + TILE)
-                start = None
-            if busy and start is None:
-                start = x
+    for y in range(-above, height, TILE):
+        for x in range(-left, width, TILE):
+            if wanted[max(y, 0) : y + TILE, max(x, 0) : x + TILE].any():
+                yield Rect(x, y, x + TILE, y + TILE)
 
 
 def _cut(planes: Array, rect: Rect) -> Array:

@@ -23,8 +23,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from composer.errors import Cancelled, TrainingError
 from composer.learn.network import INPUTS, Discriminator, Refiner
-from composer.learn.runtime import network_of
-from composer.learn.simulator import FAR, Sample, planes_of, simulate
+from composer.learn.runtime import SIDE, network_of
+from composer.learn.simulator import Sample, planes_of, simulate
 from composer.learn.validation import validated, write_grid
 from composer.learn.weights import read_weights, write_weights
 from composer.media.encode import replacing
@@ -35,7 +35,7 @@ Array = NDArray[Any]
 __all__ = ["Recipe", "Split", "train_refiner"]
 
 CHECKPOINT = "checkpoint.safetensors"
-SEEN, GAIN = 0.06, 0.5 / 255  # errors that count fully; what is gained where the gate is to open
+SEEN, GAIN = 0.06, 0.1 / 255  # errors that count fully; what is gained where the gate is to open
 
 
 @dataclass(frozen=True)
@@ -308,9 +308,9 @@ class _Run:
 def planes(sample: Sample, alone: bool) -> Array:
     """Return what the network sees of a sample; `alone` keeps the other view and the seam's place back."""
     other_valid = sample.other_valid & (not alone)
-    distance = np.full_like(sample.distance, FAR) if alone else sample.distance
+    seam = np.ones_like(sample.seam) if alone else sample.seam
     return planes_of(
-        sample.composite, sample.mask, distance, sample.valid, sample.other, other_valid, sample.synthetic
+        sample.composite, sample.mask, seam, sample.valid, sample.other, other_valid, sample.synthetic
     )
 
 
@@ -320,23 +320,27 @@ def _losses(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> dict[s
     The change is judged without the gate, where there is something to mend above all: judged as a whole,
     it would learn to do nothing, since most of a mask needs nothing.
     """
-    composite, mask, distance = seen[:, :3], seen[:, 3:4], seen[:, 4:5]
+    composite, mask, seam = seen[:, :3], seen[:, 3:4], seen[:, 4:5]
     error = (truth - composite).abs().amax(1, keepdim=True)
-    weight = mask * (0.05 + (error / SEEN).clamp(0, 1))
+    weight = mask * (0.1 + (error / SEEN).clamp(0, 1))
     total = weight.sum().clamp(min=1.0)
     free = composite + mask * change
     gated = composite + mask * torch.sigmoid(gate) * change
-    near = weight * (1 + 4 * (distance.abs() < 3 / FAR).float())
+    near = weight * (1 + 4 * (seam.abs() < 0.1).float())
     slopes = sum(
         (_charbonnier(_slope(free, a) - _slope(truth, a)) * _slope_weight(near, a)).sum() for a in (2, 3)
     )
-    gained = error - (truth - free).detach().abs().amax(1, keepdim=True)
-    gained = nn.functional.avg_pool2d(gained, 7, 1, 3)  # pixels alone are noise
-    opens = binary_cross_entropy_with_logits(gate, (gained > GAIN).float(), mask, reduction="sum")
+    gained = (error - (truth - free).detach().abs().amax(1, keepdim=True)) * mask
+    gained = nn.functional.avg_pool2d(gained, 12, 4, 4, count_include_pad=False)
+    harm = 1 + 2 * (gained < 0)
+    stake = nn.functional.avg_pool2d(mask, 4) * (0.02 + harm * (50 * gained.abs()).clamp(max=1))
+    opens = binary_cross_entropy_with_logits(
+        nn.functional.avg_pool2d(gate, 4), (gained > GAIN).float(), stake, reduction="sum"
+    )
     return {
         "colour": (_charbonnier(free - truth) * weight).sum() / (3 * total),
         "gradient": 0.5 * slopes / (3 * total),
-        "gate": 0.1 * opens / mask.sum().clamp(min=1.0),
+        "gate": 0.5 * opens / stake.sum().clamp(min=1.0),
         "gated": 0.3 * (_charbonnier(gated - truth) * mask).sum() / (3 * mask.sum().clamp(min=1.0)),
     }
 
@@ -391,15 +395,13 @@ def _card(about: dict[str, str], found: dict[str, float]) -> str:
 
 
 def write_onnx(path: Path, net: Refiner) -> None:
-    """Write a network for onnxruntime: planes (1, 11, H, W) in, change and the gate's logit out."""
+    """Write a network for onnxruntime: planes (1, 11, SIDE, SIDE) in, change and the gate's logit out."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    height, width = (torch.export.Dim(name, min=2, max=4096) for name in ("rows", "columns"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         program = torch.onnx.export(
-            net.eval(), (torch.zeros(1, INPUTS, 128, 160),), dynamo=True, verbose=False,
+            net.eval(), (torch.zeros(1, INPUTS, SIDE, SIDE),), dynamo=True, verbose=False,
             input_names=["planes"], output_names=["change", "gate"],
-            dynamic_shapes={"planes": {2: 16 * height, 3: 16 * width}},
         )  # fmt: skip
     with replacing(path) as file:
         file.write(program.model_proto.SerializeToString())
