@@ -58,7 +58,8 @@ def displacement(first: Tensor, second: Tensor, both: Tensor) -> Tensor:
     -------
     (N, 2, H, W) pixels, x and y.
     """
-    found = _searched(*(_detail(avg_pool2d(p, 4)) for p in (first, second)), avg_pool2d(both, 4))
+    a, b = (_detail(avg_pool2d(p, 4)) for p in (first, second))
+    found = _searched(a, b, avg_pool2d(both, 4))
     for size, steps in ((2, 3), (1, 2)):
         found = 2 * interpolate(found, scale_factor=2.0, mode="bilinear", align_corners=False)
         a, b = (_detail(avg_pool2d(p, size)) for p in (first, second))
