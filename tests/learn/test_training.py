@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import skimage.data
 
 torch = pytest.importorskip("torch")
 from composer.errors import TrainingError, WeightsError  # noqa: E402
+from composer.learn.loop import Session, train  # noqa: E402
 from composer.learn.network import Refiner  # noqa: E402
+from composer.learn.photographs import Split  # noqa: E402
 from composer.learn.runtime import HALO, changes, load_refiner  # noqa: E402
 from composer.learn.simulator import planes_of, simulate  # noqa: E402
-from composer.learn.training import Recipe, Split, train_refiner, write_onnx  # noqa: E402
+from composer.learn.training import Recipe, Refinement, write_onnx  # noqa: E402
 from composer.learn.weights import read_weights, write_weights  # noqa: E402
 
 PHOTOS = [np.ascontiguousarray(np.rot90(skimage.data.astronaut(), k)) for k in range(4)] + [
@@ -37,6 +40,10 @@ def seen(size: int = 320) -> np.ndarray:
     return planes_of(
         sample.composite, sample.mask * 0 + 1, sample.distance, sample.valid, sample.other, sample.valid
     )
+
+
+def train_refiner(split: Split, out: Path, recipe: Recipe, **told: Any) -> dict[str, float]:
+    return train(Refinement(recipe, split), Session(out, **told))
 
 
 def losses(folder: Path) -> list[float]:
