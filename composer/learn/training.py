@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +14,17 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, relu
 
 from composer.learn.checkpoints import Parts
+from composer.learn.exporting import write_network
 from composer.learn.loop import Budget, Moment, descend, follow
-from composer.learn.network import INPUTS, Discriminator, Refiner
+from composer.learn.network import ALIGN, INPUTS, Discriminator, Refiner
 from composer.learn.photographs import Split
 from composer.learn.runtime import network_of
 from composer.learn.simulator import FAR, Sample, planes_of, simulate
 from composer.learn.validation import grid, validated
-from composer.learn.weights import write_weights
-from composer.media.encode import replacing
 
 Array = NDArray[Any]
 
-__all__ = ["Recipe", "Refinement"]
+__all__ = ["Recipe", "Refinement", "by_heart"]
 
 SEEN, GAIN = 0.06, 0.5 / 255  # errors that count fully; what is gained where the gate is to open
 BLIND = 2.0  # the hinge loss of a discriminator that cannot tell made from real
@@ -69,6 +66,12 @@ class Recipe(Budget):
     drop_other: float = 0.15
     drop_seam: float = 0.4
     seed: int = 0
+
+
+def by_heart(recipe: Recipe) -> Recipe:
+    """Return a recipe for learning one small batch by heart."""
+    steps = recipe.steps or 250
+    return replace(recipe, batch=2, size=64, steps=steps, adversary=0, drop_other=0, drop_seam=0)
 
 
 class Refinement:
@@ -165,9 +168,7 @@ class Refinement:
 
     def write(self, out: Path, about: dict[str, str]) -> None:
         """Write the averaged network for torch and onnxruntime."""
-        weights = self.average.half().cpu().state_dict()
-        write_weights(out / "refiner.safetensors", {n: v.numpy() for n, v in weights.items()}, about)
-        write_onnx(out / "refiner.onnx", self.average.float())
+        write_network(out / "refiner.safetensors", self.average, about, ("change", "gate"), INPUTS, ALIGN)
 
 
 def planes(sample: Sample, alone: bool) -> Array:
@@ -216,18 +217,3 @@ def _slope(x: Tensor, axis: int) -> Tensor:
 
 def _slope_weight(x: Tensor, axis: int) -> Tensor:
     return x.narrow(axis, 0, x.shape[axis] - 1)
-
-
-def write_onnx(path: Path, net: Refiner) -> None:
-    """Write a network for onnxruntime: planes (1, 11, H, W) in, change and the gate's logit out."""
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    height, width = (torch.export.Dim(name, min=2, max=4096) for name in ("rows", "columns"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, about itself
-        program = torch.onnx.export(
-            net.eval(), (torch.zeros(1, INPUTS, 128, 160),), dynamo=True, verbose=False,
-            input_names=["planes"], output_names=["change", "gate"],
-            dynamic_shapes={"planes": {2: 16 * height, 3: 16 * width}},
-        )  # fmt: skip
-    with replacing(path) as file:
-        file.write(program.model_proto.SerializeToString())

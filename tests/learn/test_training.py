@@ -12,12 +12,13 @@ import skimage.data
 
 torch = pytest.importorskip("torch")
 from composer.errors import TrainingError, WeightsError  # noqa: E402
+from composer.learn.exporting import write_network  # noqa: E402
 from composer.learn.loop import Session, train  # noqa: E402
-from composer.learn.network import Refiner  # noqa: E402
+from composer.learn.network import ALIGN, INPUTS, Refiner  # noqa: E402
 from composer.learn.photographs import Split  # noqa: E402
 from composer.learn.runtime import HALO, changes, load_refiner  # noqa: E402
 from composer.learn.simulator import planes_of, simulate  # noqa: E402
-from composer.learn.training import Recipe, Refinement, write_onnx  # noqa: E402
+from composer.learn.training import Recipe, Refinement  # noqa: E402
 from composer.learn.weights import read_weights, write_weights  # noqa: E402
 
 PHOTOS = [np.ascontiguousarray(np.rot90(skimage.data.astronaut(), k)) for k in range(4)] + [
@@ -117,10 +118,8 @@ def test_tiles_equal_the_whole() -> None:
 
 def test_torch_and_onnxruntime_agree(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
-    net = lively().half()
-    arrays = {n: v.numpy() for n, v in net.state_dict().items()}
-    write_weights(tmp_path / "r.safetensors", arrays, {"kind": "refiner", "width": "8"})
-    write_onnx(tmp_path / "r.onnx", net.float())
+    about = {"kind": "refiner", "width": "8"}
+    write_network(tmp_path / "r.safetensors", lively(), about, ("change", "gate"), INPUTS, ALIGN)
     planes = seen(160)
     one, other = (load_refiner(str(tmp_path / "r.safetensors"), how)(planes) for how in ("torch", "onnx"))
     np.testing.assert_allclose(one, other, atol=1e-4)
