@@ -69,6 +69,8 @@ class Detection:
         photo = self.split.train[rng.integers(len(self.split.train))]
         kind = "clean" if rng.random() < CLEAN else ""
         sample = simulate(photo, rng, self.recipe.size, kind=kind)
+        if kind and rng.random() < 0.7:
+            sample = replace(sample, other=_elsewhere(sample.truth, rng))
         seen = seen_of(sample, alone=rng.random() < self.recipe.drop_other)
         if rng.random() < 0.3:  # views overlap in part only
             seen[(slice(4, 8), *_side(rng, self.recipe.size // 2))] = 0
@@ -106,8 +108,10 @@ class Detection:
             found |= {
                 f"{k}_{name}": v for k, v in measured(detecting, photos, self.recipe.size, alone).items()
             }
-        areas = [float((_whole(detecting, photo) > SURE).mean()) for photo in photos]
-        found |= {"false_area_photos_mean": float(np.mean(areas)), "false_area_photos_most": max(areas)}
+        for name, alone in (("alone", True), ("with_other", False)):
+            areas = [false_area(detecting, photo, alone) for photo in photos]
+            found[f"false_area_photos_{name}"] = float(np.mean(areas))
+            found[f"false_area_worst_photo_{name}"] = max(areas)
         return {name: round(value, 4) for name, value in found.items()}
 
     def grid(self) -> Array:
@@ -126,6 +130,14 @@ class Detection:
 def seen_of(sample: Sample, alone: bool) -> Array:
     """Return what the network sees of a sample; `alone` keeps the other view back."""
     return planes_of(sample.composite, sample.valid, sample.other, sample.other_valid & (not alone))
+
+
+def _elsewhere(view: Array, rng: np.random.Generator) -> Array:
+    """Return a view as another photograph may show it: in other light, a little aside, which is no fault."""
+    light = np.exp(rng.uniform(-0.1, 0.1) + rng.uniform(-0.04, 0.04, 3)).astype(np.float32)
+    aside = np.roll(view, rng.integers(-3, 4, 2), (0, 1))
+    noise = rng.standard_normal(view.shape).astype(np.float32) * np.float32(rng.uniform(0, 3 / 255))
+    return np.asarray(np.clip(aside * light + noise, 0, 1), np.float32)
 
 
 def _side(rng: np.random.Generator, most: int) -> tuple[slice, slice]:
@@ -166,8 +178,11 @@ def auroc(scores: Array, wanted: Array) -> float:
     return float((ranks[wanted].sum() - some * (some + 1) / 2) / max(some * none, 1))
 
 
-def _whole(detecting: Detecting, photo: Array) -> Array:
-    """Return how likely faults are in a photograph that has none."""
+def false_area(detecting: Detecting, photo: Array, alone: bool) -> float:
+    """Return the share of a good photograph that is taken for wrong, beside another view of it or alone."""
     colours = photo / np.float32(255)
-    planes = planes_of(colours, np.ones(photo.shape[:2], bool))
-    return fault_map(detecting, planes, lambda work, tiles: [work(tile) for tile in tiles])
+    everywhere = np.ones(photo.shape[:2], bool)
+    other = None if alone else _elsewhere(colours, np.random.default_rng(0))
+    planes = planes_of(colours, everywhere, other, everywhere)
+    likely = fault_map(detecting, planes, lambda work, tiles: [work(tile) for tile in tiles])
+    return float((likely > SURE).mean())
