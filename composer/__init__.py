@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from composer.api.refining import refine
     from composer.api.repairing import repair
     from composer.api.stitching import run, stitch
-    from composer.api.training import train_refiner
+    from composer.api.training import train_detector, train_refiner
     from composer.batch import Batch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
@@ -52,6 +52,7 @@ __all__ = [
     "run",
     "stitch",
     "stitch_each",
+    "train_detector",
     "train_refiner",
 ]
 
@@ -76,6 +77,7 @@ _HOMES = {
     "run": "api.stitching",
     "stitch": "api.stitching",
     "stitch_each": "api.batches",
+    "train_detector": "api.training",
     "train_refiner": "api.training",
 }
 

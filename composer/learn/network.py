@@ -13,12 +13,11 @@ from torch.nn.functional import interpolate, leaky_relu, pixel_shuffle, pixel_un
 
 from composer.learn.meeting import blurred, meeting
 
-__all__ = ["ALIGN", "INPUTS", "Discriminator", "Refiner"]
+__all__ = ["INPUTS", "Discriminator", "Refiner"]
 
 INPUTS = 11
 ENLARGED = 16.0  # differences between pictures are small beside the pictures
 MET = 10  # what is seen of the views where they meet
-ALIGN = 16  # tiles start on multiples of it: the grid of the coarse correction
 
 
 class Block(nn.Module):

@@ -19,9 +19,19 @@ from composer.records import Rect
 Array = NDArray[Any]
 Network = Callable[[Array], Array]
 
-__all__ = ["ALIGN", "HALO", "SIDE", "TILE", "Network", "changes", "load_refiner", "network_of"]
+__all__ = [
+    "HALO",
+    "SIDE",
+    "TILE",
+    "Network",
+    "changes",
+    "cut",
+    "load_refiner",
+    "network_of",
+    "onnx_session",
+    "torch_network",
+]
 
-ALIGN = 16  # tiles start on multiples of it
 HALO = 80  # pixels around a tile that the network looks at
 TILE = 256
 SIDE = TILE + 2 * HALO
@@ -54,16 +64,26 @@ def load_refiner(path: str = "", runtime: str = "auto") -> Network:
     )
 
 
-def _by_onnx(path: Path) -> Network:
+def onnx_session(path: Path) -> Any:
+    """Open a network with onnxruntime, on one thread: threads go over tiles.
+
+    Raises
+    ------
+    WeightsError
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # threads go over tiles
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise WeightsError(f"{path}: cannot be loaded ({str(error)[:120]}); copy it again") from error
+
+
+def _by_onnx(path: Path) -> Network:
+    session = onnx_session(path)
 
     def run(planes: Array) -> Array:
         change, gate = session.run(None, {"planes": planes[None]})
@@ -73,18 +93,27 @@ def _by_onnx(path: Path) -> Network:
 
 
 def _by_torch(path: Path) -> Network:
-    import torch
-
     from composer.learn.network import Refiner
 
     arrays, about = read_weights(path, "refiner")
-    net = Refiner(int(about["width"])).eval()
+    return network_of(torch_network(Refiner(int(about["width"])), arrays, path))
+
+
+def torch_network(net: Any, arrays: dict[str, Array], path: Path) -> Any:
+    """Give a torch module its weights.
+
+    Raises
+    ------
+    WeightsError
+        They are of another shape.
+    """
+    import torch
+
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     if wanted != {name: array.shape for name, array in arrays.items()}:
-        raise WeightsError(f"{path}: does not fit a refiner of width {about['width']}; copy it again")
+        raise WeightsError(f"{path}: does not fit the network that it names; copy it again")
     net.load_state_dict({n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items()})
-
-    return network_of(net)
+    return net.eval()
 
 
 def network_of(net: Any) -> Network:
@@ -125,7 +154,7 @@ def changes(
     found = np.zeros((4, height, width), np.float32)
 
     def work(window: Rect) -> Array:
-        return network(_cut(planes, window.grown(HALO)))[:, HALO:-HALO, HALO:-HALO]
+        return network(cut(planes, window.grown(HALO)))[:, HALO:-HALO, HALO:-HALO]
 
     for window, part in zip(windows, over(work, windows), strict=True):
         y0, x0 = max(window.y0, 0), max(window.x0, 0)
@@ -143,7 +172,7 @@ def _windows(wanted: Array, left: int, above: int) -> Iterator[Rect]:
                 yield Rect(x, y, x + TILE, y + TILE)
 
 
-def _cut(planes: Array, rect: Rect) -> Array:
+def cut(planes: Array, rect: Rect) -> Array:
     """Cut a rectangle out of planes, nothing at all beyond their edges."""
     _, height, width = planes.shape
     found = np.zeros((len(planes), rect.height, rect.width), np.float32)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from composer.backend import namespace, to_numpy
 from composer.learn.band import seam_of
 from composer.learn.refining import gated
-from composer.learn.runtime import ALIGN, HALO, TILE, changes, load_refiner
+from composer.learn.runtime import HALO, TILE, changes, load_refiner
 from composer.learn.simulator import planes_of, smooth
 from composer.records import Locality, Rect, Tile
 
@@ -34,7 +34,7 @@ class RefineGan:
     weights: str = ""
 
     def locality(self) -> Locality:
-        return Locality(halo=HALO + TILE, align=ALIGN)
+        return Locality(halo=HALO + TILE)
 
     def apply(self, tile: Tile) -> Tile:
         if tile.seam_distance is None:

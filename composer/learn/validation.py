@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 from composer.learn.refining import gated
 from composer.learn.runtime import Network
 from composer.learn.simulator import KINDS, OPERATORS, Sample, planes_of, simulate
-from composer.media.encode import write_image
 
 Array = NDArray[Any]
 
-__all__ = ["validated", "write_grid"]
+__all__ = ["grid", "validated"]
 
 EACH = 12  # samples of each kind
 SEED = 20_000
@@ -89,11 +87,11 @@ def validated(network: Network, photos: tuple[Array, ...], size: int) -> dict[st
     }  # fmt: skip
 
 
-def write_grid(path: Path, network: Network, photos: tuple[Array, ...], size: int) -> None:
-    """Write rows of composite, result, truth, and five times what is wrong before and after."""
+def grid(network: Network, photos: tuple[Array, ...], size: int) -> Array:
+    """Return rows of composite, result, truth, and five times what is wrong before and after, uint8."""
     rows = []
     for sample in list(samples(photos, size))[:: EACH // 2]:
         found = refined(network, sample)
         wrong = [np.clip(0.5 + 5 * (p - sample.truth), 0, 1) for p in (sample.composite, found)]
         rows.append(np.hstack([sample.composite, found, sample.truth, *wrong]))
-    write_image(path, (np.vstack(rows) * 255 + 0.5).astype(np.uint8))
+    return (np.vstack(rows) * 255 + 0.5).astype(np.uint8)
