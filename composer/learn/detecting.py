@@ -25,7 +25,6 @@ __all__ = ["Detecting", "fault_map", "load_detector", "mask_of", "planes_of"]
 
 HALO = 80  # pixels around a tile that the network looks at: its radius is below
 TILE = 384
-SIDE = TILE + 2 * HALO
 SURE = 0.5  # how likely a fault must be
 GROWN, SOFT = 17, 4.0  # pixels around what is found, and how softly it ends
 

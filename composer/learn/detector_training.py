@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from composer.learn.checkpoints import Parts
-from composer.learn.detecting import SIDE, SURE, Detecting, detecting_of, fault_map, planes_of
+from composer.learn.detecting import SURE, Detecting, detecting_of, fault_map, planes_of
 from composer.learn.detector import PLANES, Detector, dice
 from composer.learn.exporting import write_network
 from composer.learn.loop import Budget, Moment, descend, follow
@@ -124,7 +124,7 @@ class Detection:
 
     def write(self, out: Path, about: dict[str, str]) -> None:
         """Write the averaged network for torch and onnxruntime."""
-        write_network(out / "detector.safetensors", self.average, about, ("logits",), PLANES, SIDE)
+        write_network(out / "detector.safetensors", self.average, about, ("logits",), PLANES, align=8)
 
 
 def seen_of(sample: Sample, alone: bool) -> Array:

@@ -168,7 +168,8 @@ class Refinement:
 
     def write(self, out: Path, about: dict[str, str]) -> None:
         """Write the averaged network for torch and onnxruntime."""
-        write_network(out / "refiner.safetensors", self.average, about, ("change", "gate"), INPUTS, SIDE)
+        path = out / "refiner.safetensors"
+        write_network(path, self.average, about, ("change", "gate"), INPUTS, side=SIDE)
 
 
 def planes(sample: Sample, alone: bool) -> Array:

@@ -12,6 +12,7 @@ import skimage.data
 
 torch = pytest.importorskip("torch")
 from composer.errors import TrainingError, WeightsError  # noqa: E402
+from composer.learn import exporting  # noqa: E402
 from composer.learn.exporting import write_network  # noqa: E402
 from composer.learn.loop import Session, train  # noqa: E402
 from composer.learn.network import INPUTS, Refiner  # noqa: E402
@@ -43,6 +44,12 @@ def seen(size: int = 320) -> np.ndarray:
     )
 
 
+@pytest.fixture
+def unexported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out writing ONNX, which takes longer than these runs."""
+    monkeypatch.setattr(exporting, "write_onnx", lambda path, *_, **__: path.touch())
+
+
 def train_refiner(split: Split, out: Path, recipe: Recipe, **told: Any) -> dict[str, float]:
     return train(Refinement(recipe, split), Session(out, **told))
 
@@ -52,6 +59,7 @@ def losses(folder: Path) -> list[float]:
     return [line["colour"] for line in lines]
 
 
+@pytest.mark.usefixtures("unexported")
 def test_a_run_stopped_and_resumed_is_the_same_run(tmp_path: Path) -> None:
     split = Split.of(PHOTOS)
     train_refiner(split, tmp_path / "whole", SMALL)
@@ -78,6 +86,7 @@ def test_a_run_stopped_and_resumed_is_the_same_run(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.usefixtures("unexported")
 def test_runs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     split = Split.of(PHOTOS)
     with pytest.raises(TrainingError, match="too few"):
@@ -93,6 +102,7 @@ def test_runs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         train_refiner(split, tmp_path / "a", Recipe(width=16), resume=True)
 
 
+@pytest.mark.usefixtures("unexported")
 def test_one_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
     split = Split.of([PHOTOS[0]] * 6)
     train_refiner(
@@ -104,7 +114,7 @@ def test_one_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
 
 def test_what_lies_beyond_the_halo_hardly_matters() -> None:
     """The grid of tiles decides what is seen; it must not be seen itself."""
-    planes, net = seen(TILE + 120), lively()
+    planes, net = seen(TILE + 112), lively()
 
     def network(part: np.ndarray) -> np.ndarray:
         with torch.no_grad():
@@ -121,7 +131,7 @@ def test_what_lies_beyond_the_halo_hardly_matters() -> None:
 def test_torch_and_onnxruntime_agree(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     about = {"kind": "refiner", "width": "8"}
-    write_network(tmp_path / "r.safetensors", lively(), about, ("change", "gate"), INPUTS, 96)
+    write_network(tmp_path / "r.safetensors", lively(), about, ("change", "gate"), INPUTS, side=96)
     planes = seen(96)
     one, other = (load_refiner(str(tmp_path / "r.safetensors"), how)(planes) for how in ("torch", "onnx"))
     np.testing.assert_allclose(one, other, atol=1e-4)
