@@ -397,10 +397,10 @@ class Tile:
     bracket : int or None
         On a layer's tile: the layer's.
     runner_up, runner_up_valid : arrays or None
-        On a blended tile: the source that is second by weight at each pixel.
+        On a blended tile: what the layer across the nearest seam shows at each pixel.
     seam_distance : (h, w) float32 or None
-        On a blended tile: pixels to the nearest seam as far as the tile sees, negative on the side of
-        the layer with the lower index.
+        On a blended tile: pixels to that seam as far as the tile sees, negative on the side of the layer
+        with the lower index.
     synthetic : (h, w) bool or None
         Pixels that no photograph saw.
     """

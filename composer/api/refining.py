@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
-from composer.errors import Cancelled, OptionError
-from composer.learn.refining import Refusal, accepted, agreement, gated
+from composer.errors import Cancelled, OptionError, WeightsError
+from composer.learn.band import seam_of_mask
+from composer.learn.refining import Refusal, accepted, gated
 from composer.learn.runtime import HALO, TILE, Network, changes, load_refiner
-from composer.learn.simulator import FAR, planes_of
+from composer.learn.simulator import planes_of
+from composer.learn.weights import kind_of
 from composer.media.picture import Picture, as_float, check_target, read_mask, read_picture, write_picture
 from composer.records import Context, Event, Rect
 from composer.render import quantised
@@ -31,7 +34,7 @@ __all__ = ["refine"]
 
 def refine(
     composite: Source,
-    mask: Source,
+    mask: Source | None = None,
     output: str | Path | None = None,
     *,
     other: Source | None = None,
@@ -49,7 +52,8 @@ def refine(
     ----------
     composite : path, or array (H, W[, C]), uint8, uint16 or float32
     mask : path, or array (H, W)
-        White where to look: along seams, in fills. Outside it every pixel stays as it is.
+        White where to look: along seams, in fills. Outside it every pixel stays as it is. May be left out
+        with the weights of pix2pix, which then translate the whole picture.
     output : path or None
         Where to write; None keeps the result in memory.
     other : path, array, or None
@@ -58,7 +62,8 @@ def refine(
     strength : float
         Share of each change that is made, 0..1.
     weights : path
-        Other weights than those that come with the package, as `train` writes them.
+        Other weights than those that come with the package, as `train` writes them; those of pix2pix are
+        applied as published: to the whole picture at once, by torch, nothing bounded or tested but the mask.
     device, workers, max_memory, observe, cancelled
         As for `stitch`; the network runs on the CPU.
 
@@ -70,7 +75,7 @@ def refine(
     Raises
     ------
     OptionError
-        Sizes differ, or strength is not within 0..1.
+        Sizes differ, strength is not within 0..1, or there is no mask.
     WeightsError
         Neither onnxruntime nor torch is installed, or the weights cannot be used.
     PhotoError, OutputError, Cancelled
@@ -82,18 +87,23 @@ def refine(
     second = None if other is None else read_picture(other, "other", context.max_memory, picture)
     if output is not None:
         check_target(Path(output), tuple(p.photo for p in (picture, second) if p is not None))
-    where = read_mask(mask)
+    published = kind_of(weights) == "pix2pix" if weights else False
+    where = _mask(mask, picture, needed=not published)
     for name, shape in (("mask", where.shape), ("other", second.pixels.shape[:2] if second else where.shape)):
         if shape != picture.pixels.shape[:2]:
             raise OptionError(f"{name} is {shape}, composite {picture.pixels.shape[:2]}: they must match")
-    network = load_refiner(str(weights))
     started = time.perf_counter()
+    refusals: list[Refusal] = []
     with one_thread_each():
-        pixels, refusals, changed = _refined(picture, second, where, network, strength, context)
+        if published:
+            pixels, changed = _translated(picture, second, where * np.float32(strength), Path(weights))
+        else:
+            network = load_refiner(str(weights))
+            pixels, refusals, changed = _refined(picture, second, where, network, strength, context)
     context.observe(Event("refine", 1.0, time.perf_counter() - started))
-    notes: list[str] = []
+    notes = ["pix2pix made it: nothing was bounded or tested"] if published else []
     if output is not None:
-        notes = write_picture(Path(output), pixels, picture.alpha, picture)
+        notes += write_picture(Path(output), pixels, picture.alpha, picture)
     elif picture.alpha is not None:
         pixels = np.concatenate([pixels, picture.alpha[:, :, None]], 2)
     return Refined(
@@ -113,8 +123,8 @@ def _refined(
     colours, valid = _colours(picture, cut)
     other, other_valid = _colours(second, cut) if second is not None else (None, None)
     mask = mask * valid
-    far = np.full(mask.shape, FAR, np.float32)
-    seen = planes_of(colours, mask, far, valid, other, other_valid)
+    seam = seam_of_mask(mask, colours, other)
+    seen = planes_of(colours, mask, seam, valid, other, other_valid)
     with ThreadPoolExecutor(context.workers) as pool:
 
         def over(work: Callable[[Rect], Array], windows: list[Rect]) -> list[Array]:
@@ -127,15 +137,59 @@ def _refined(
             return found
 
         change = changes(network, seen, over)
-    wanted = gated(colours, mask, change, agreement(colours, other, other_valid), strength)
+    wanted = gated(colours, mask, change, strength)
     result, refusals = accepted(colours, wanted, mask, other, other_valid)
     refusals = [Refusal(_moved(r.rect, area), r.reason) for r in refusals]
-    pixels = picture.pixels.copy()
-    touched = (result != colours).any(2)
+    pixels, touched = _placed(picture, cut, colours, result)
+    return pixels, refusals, float(touched.sum() / max(np.count_nonzero(mask), 1))
+
+
+def _translated(picture: Picture, second: Picture | None, mask: Array, weights: Path) -> tuple[Array, float]:
+    """Return the result of pix2pix in the picture's type, and the share of the mask that changed.
+
+    Raises
+    ------
+    WeightsError
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise WeightsError("pix2pix needs torch; run pip install 'composer-cv[learn]'")
+    from composer.learn.pix2pix import load_pix2pix
+
+    translate, inputs = load_pix2pix(weights)
+    whole = slice(None), slice(None)
+    colours, valid = _colours(picture, whole)
+    mask = np.clip(np.nan_to_num(mask), 0, 1) * valid
+    seen = np.moveaxis(np.clip(colours, 0, 1), 2, 0)
+    if inputs != 3:
+        other, other_valid = _colours(second, whole) if second is not None else (None, None)
+        seen = planes_of(colours, mask, seam_of_mask(mask, colours, other), valid, other, other_valid)
+    result = colours + mask[:, :, None] * (translate(seen) - colours)
+    pixels, touched = _placed(picture, whole, colours, result)
+    return pixels, float(touched.sum() / max(np.count_nonzero(mask), 1))
+
+
+def _placed(picture: Picture, cut: tuple[slice, slice], colours: Array, result: Array) -> tuple[Array, Array]:
+    """Return the picture's pixels with a part of them changed, and where they were."""
+    pixels, touched = picture.pixels.copy(), (result != colours).any(2)
     if pixels.shape[2] == 1:
         result = result.mean(2, keepdims=True)
     pixels[cut] = np.where(touched[:, :, None], quantised(result, picture.photo.dtype), pixels[cut])
-    return pixels, refusals, float(touched.sum() / max(np.count_nonzero(mask), 1))
+    return pixels, touched
+
+
+def _mask(mask: Source | None, picture: Picture, needed: bool) -> Array:
+    """Read the mask; without one it is the whole picture.
+
+    Raises
+    ------
+    OptionError
+    PhotoError
+    """
+    if mask is not None:
+        return read_mask(mask)
+    if needed:
+        raise OptionError("no mask was given; paint white where to look: along seams, in fills")
+    return np.ones(picture.pixels.shape[:2], np.float32)
 
 
 def _around(mask: Array) -> Rect:

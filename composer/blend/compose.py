@@ -39,23 +39,25 @@ def with_sources(tile: Tile, tiles: list[Tile]) -> Tile:
     Returns
     -------
     Tile
-        With `runner_up` and its validity, `seam_distance` (negative on the side of the layer with the
-        lower index; limited by the tile) and `synthetic` (none: every pixel is a photograph's).
+        With `runner_up` (of the layers that are valid there, the one whose own part is nearest, so that
+        across a seam the two change places) and its validity, `seam_distance` (to that part, negative on
+        the side of the layer with the lower index; limited by the tile) and `synthetic` (none: every pixel
+        is a photograph's).
     """
     xp = namespace(tile.image)
     owner, _ = owners(tiles)
-    second, runner_up = xp.full_like(tiles[0].weight, -1.0), xp.zeros_like(tile.image)
-    rival = xp.full_like(owner, -1)
-    distance = xp.full_like(tiles[0].weight, float(max(tile.rect.width, tile.rect.height)))
+    far = xp.full_like(tiles[0].weight, float(max(tile.rect.width, tile.rect.height)))
+    to_rival, to_any = far, far
+    rival, runner_up = xp.full_like(owner, -1), xp.zeros_like(tile.image)
     for k, layer in enumerate(tiles):
-        mine = owner == k
-        better = layer.valid & ~mine & (layer.weight > second)
-        second = xp.where(better, layer.weight, second)
+        elsewhere = (owner != k) & (owner >= 0)
+        away = xp.minimum(distance_transform(owner != k) - 0.5, far)
+        to_any = xp.where(elsewhere, xp.minimum(to_any, away), to_any)
+        better = elsewhere & layer.valid & ((rival < 0) | (away < to_rival))
+        to_rival = xp.where(better, away, to_rival)
         rival = xp.where(better, xp.full_like(rival, k), rival)
         runner_up = xp.where(better[:, :, None], layer.image, runner_up)
-        if bool(xp.any(mine)) and bool(xp.any(~mine & (owner >= 0))):
-            to_others = distance_transform(mine | (owner < 0)) - 0.5
-            distance = xp.where(mine, to_others, distance)
+    distance = xp.where(rival >= 0, to_rival, to_any)
     signed = xp.where((rival >= 0) & (rival > owner), -distance, distance)
     return replace(
         tile,

@@ -21,7 +21,9 @@ __all__ = ["refine"]
 def refine(
     composite: Annotated[Path, typer.Argument(metavar="COMPOSITE", help="The picture to mend.")],
     output: Output,
-    mask: Annotated[Path, typer.Option(metavar="FILE", help="White where to look: along seams, in fills.")],
+    mask: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="White where to look: along seams, in fills.")
+    ] = None,
     other: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What another photo shows in the same place.")
     ] = None,

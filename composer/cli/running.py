@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from composer.errors import ComposerError
     from composer.records import Event
 
-__all__ = ["check_summary", "guarded", "usage", "write_json"]
+__all__ = ["check_summary", "guarded", "on_terminate", "usage", "write_json"]
 
 T = TypeVar("T")
 GRACE_S = 0.4  # for a job to stop by itself
@@ -100,6 +101,17 @@ def _end_now() -> NoReturn:
         typer.echo("composer: stopped; no file is left half-written", err=True)
         sys.stdout.flush()
     os._exit(130)
+
+
+@contextmanager
+def on_terminate() -> Iterator[Callable[[], bool]]:
+    """Yield whether SIGTERM came, which then does not end the process: the job is to end itself."""
+    told = threading.Event()
+    before = signal.signal(signal.SIGTERM, lambda number, frame: told.set())
+    try:
+        yield told.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

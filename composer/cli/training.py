@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from composer.cli.options import Debug, Device, DeviceOption, Quiet, Workers
-from composer.cli.running import guarded
+from composer.cli.running import guarded, on_terminate, usage
 
 if TYPE_CHECKING:
     from composer.records import Event
@@ -18,41 +18,80 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
-class Model(StrEnum):
+class What(StrEnum):
     """What can be trained."""
 
     refiner = "refiner"
+    detector = "detector"
+
+
+class Model(StrEnum):
+    """Which refiner."""
+
+    residual = "residual"
+    pix2pix = "pix2pix"
 
 
 def train(
-    model: Annotated[Model, typer.Argument(help="What to train.")],
-    data: Annotated[Path, typer.Option(metavar="FOLDER", help="Photographs to learn from.")],
+    what: Annotated[What, typer.Argument(help="What to train.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where weights, log and card are written.")],
+    data: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Photographs to learn from.")] = None,
+    model: Annotated[
+        Model, typer.Option(help="Of refiners: ours, or pix2pix as published in 2017.")
+    ] = Model.residual,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="For pix2pix: pictures in A/ and B/, or side by side."),
+    ] = None,
     minutes: Annotated[float, typer.Option(help="How long, all sessions together.")] = 20.0,
     steps: Annotated[int, typer.Option(help="So many steps instead of minutes.")] = 0,
-    batch: Annotated[int, typer.Option(help="Samples a step.")] = 8,
-    size: Annotated[int, typer.Option(help="Their side in pixels, a multiple of 16.")] = 128,
-    width: Annotated[int, typer.Option(help="Channels of the network.")] = 48,
+    batch: Annotated[int | None, typer.Option(help="Samples a step [8; pix2pix 1].")] = None,
+    size: Annotated[int | None, typer.Option(help="Their side in pixels [128; pix2pix 256].")] = None,
+    width: Annotated[int | None, typer.Option(help="Channels [48; pix2pix 64, detector 24].")] = None,
     seed: Annotated[int, typer.Option(help="For every draw.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    overfit: Annotated[
+        bool, typer.Option("--overfit-batch", help="Only learn one small batch by heart, as a check.")
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a learned stage on photographs of your own."""
+    """Train a learned stage on photographs of your own; SIGTERM saves the run, and --resume goes on."""
+    if what is What.detector and (data is None or pairs is not None or model is not Model.residual):
+        usage("the detector learns from photographs alone; give --data, and neither --model nor --pairs")
+    with on_terminate() as stopped:
 
-    def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> dict[str, float]:
-        from composer.api.training import train_refiner
+        def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> dict[str, float]:
+            from composer.api.training import train_detector, train_refiner
 
-        return train_refiner(
-            data, out, minutes=minutes, steps=steps, batch=batch, size=size, width=width, seed=seed,
-            resume=resume, device=device.value, workers=workers, observe=observe, cancelled=cancelled,
-        )  # fmt: skip
+            if what is What.detector:
+                return train_detector(
+                    data or (), out, minutes=minutes, steps=steps, batch=batch, size=size, width=width,
+                    seed=seed, resume=resume, overfit=overfit, tensorboard=tensorboard, device=device.value,
+                    workers=workers, observe=observe, cancelled=cancelled, stopped=stopped,
+                )  # fmt: skip
+            return train_refiner(
+                data, out, model=model.value, pairs=pairs, minutes=minutes, steps=steps, batch=batch,
+                size=size, width=width, seed=seed, resume=resume, overfit=overfit, tensorboard=tensorboard,
+                device=device.value, workers=workers, observe=observe, cancelled=cancelled, stopped=stopped,
+            )  # fmt: skip
 
-    found = guarded(work, debug, quiet)
-    if quiet:
-        return
+        found = guarded(work, debug, quiet)
+    if not quiet:
+        _tell(found, out, overfit)
+
+
+def _tell(found: dict[str, float], out: Path, overfit: bool) -> None:
+    """Say what was found, and what to do next."""
     for name, value in found.items():
         typer.echo(f"{name:<28} {value:8.3f}")
-    typer.echo(f"{out / 'refiner.safetensors'}  weights; use them with composer refine --weights")
+    if overfit:
+        typer.echo("one batch was learnt by heart; train without --overfit-batch to get weights")
+    elif found:
+        weights = next(p for p in sorted(out.glob("*.safetensors")) if p.stem != "checkpoint")
+        typer.echo(f"{weights}  weights; use them with composer refine --weights")
+    else:
+        typer.echo(f"stopped; {out} holds the run, go on with --resume")

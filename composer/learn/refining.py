@@ -13,11 +13,10 @@ from composer.records import Rect
 
 Array = NDArray[Any]
 
-__all__ = ["Refusal", "accepted", "agreement", "gated"]
+__all__ = ["Refusal", "accepted", "gated"]
 
-GATE, FULLY = 0.25, 0.15  # how sure the network must be of a gain, and how much surer to change all
-DEAD = 2 / 255  # changes below this are not made
-DIFFERENT = 0.08, 0.14  # by how much views may differ in the mean of some pixels: trusted, not trusted
+GATE, FULLY = 0.6, 0.2  # how sure the network must be of a gain, and how much surer to change all
+DEAD = 1 / 255  # changes below this are not made
 MOST = 0.35  # largest change
 SPREAD = 5  # pixels: a changed value must occur so near in a source, give or take SLACK
 SLACK = 6 / 255
@@ -33,25 +32,7 @@ class Refusal:
     reason: str
 
 
-def agreement(
-    composite: Array, other: Array | None, other_valid: Array | None, synthetic: Array | None = None
-) -> Array:
-    """Return how far the other view may be trusted, (h, w) float32 0..1.
-
-    A thing that only one view shows differs over an area, misplaced edges do only along lines, and exposures
-    by little: so what differs by more than DIFFERENT in the mean of some pixels is left alone, unless the
-    composite was filled there.
-    """
-    if other is None or other_valid is None:
-        return np.ones(composite.shape[:2], np.float32)
-    gap = np.abs(cv2.GaussianBlur(composite - other, None, 3)).max(2)
-    gap = cv2.dilate(gap, np.ones((9, 9), np.uint8))
-    trust = np.clip((DIFFERENT[1] - gap) / (DIFFERENT[1] - DIFFERENT[0]), 0, 1)
-    told = other_valid if synthetic is None else other_valid & ~synthetic
-    return np.asarray(cv2.GaussianBlur(np.where(told, trust, 1).astype(np.float32), None, 2))
-
-
-def gated(composite: Array, mask: Array, change: Array, trust: Array, strength: float = 1.0) -> Array:
+def gated(composite: Array, mask: Array, change: Array, strength: float = 1.0) -> Array:
     """Return (h, w, 3) float32: the composite with what the network would change.
 
     Parameters
@@ -60,12 +41,10 @@ def gated(composite: Array, mask: Array, change: Array, trust: Array, strength: 
     mask : (h, w) float32, 0..1
     change : (4, h, w) float32
         What to add, and how sure the network is that it gains something.
-    trust : (h, w) float32
-        As `agreement` returns it.
     strength : float
         Share of the change that is made, 0..1.
     """
-    sure = np.clip((change[3] - GATE) / FULLY, 0, 1) * trust
+    sure = np.clip((change[3] - GATE) / FULLY, 0, 1)
     wanted = np.moveaxis(change[:3], 0, 2) * (mask * sure * np.float32(strength))[:, :, None]
     wanted = np.clip(wanted, -MOST, MOST)
     kept = np.sign(wanted) * np.maximum(np.abs(wanted) - DEAD, 0)

@@ -19,12 +19,22 @@ from composer.records import Rect
 Array = NDArray[Any]
 Network = Callable[[Array], Array]
 
-__all__ = ["ALIGN", "HALO", "TILE", "Network", "changes", "load_refiner", "network_of"]
+__all__ = [
+    "HALO",
+    "SIDE",
+    "TILE",
+    "Network",
+    "changes",
+    "cut",
+    "load_refiner",
+    "network_of",
+    "onnx_session",
+    "torch_network",
+]
 
-ALIGN = 16  # tiles start on multiples of it
-HALO = 80  # pixels around a tile that the network looks at: its radius is 76
-TILE = 128
-LONGEST = 6  # tiles of a row that are looked at together
+HALO = 80  # pixels around a tile that the network looks at
+TILE = 256
+SIDE = TILE + 2 * HALO
 
 
 @lru_cache(maxsize=2)
@@ -54,16 +64,26 @@ def load_refiner(path: str = "", runtime: str = "auto") -> Network:
     )
 
 
-def _by_onnx(path: Path) -> Network:
+def onnx_session(path: Path) -> Any:
+    """Open a network with onnxruntime, on one thread: threads go over tiles.
+
+    Raises
+    ------
+    WeightsError
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # threads go over tiles
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise WeightsError(f"{path}: cannot be loaded ({str(error)[:120]}); copy it again") from error
+
+
+def _by_onnx(path: Path) -> Network:
+    session = onnx_session(path)
 
     def run(planes: Array) -> Array:
         change, gate = session.run(None, {"planes": planes[None]})
@@ -73,18 +93,27 @@ def _by_onnx(path: Path) -> Network:
 
 
 def _by_torch(path: Path) -> Network:
-    import torch
-
     from composer.learn.network import Refiner
 
     arrays, about = read_weights(path, "refiner")
-    net = Refiner(int(about["width"])).eval()
+    return network_of(torch_network(Refiner(int(about["width"])), arrays, path))
+
+
+def torch_network(net: Any, arrays: dict[str, Array], path: Path) -> Any:
+    """Give a torch module its weights.
+
+    Raises
+    ------
+    WeightsError
+        They are of another shape.
+    """
+    import torch
+
     wanted = {name: tuple(value.shape) for name, value in net.state_dict().items()}
     if wanted != {name: array.shape for name, array in arrays.items()}:
-        raise WeightsError(f"{path}: does not fit a refiner of width {about['width']}; copy it again")
+        raise WeightsError(f"{path}: does not fit the network that it names; copy it again")
     net.load_state_dict({n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items()})
-
-    return network_of(net)
+    return net.eval()
 
 
 def network_of(net: Any) -> Network:
@@ -102,7 +131,10 @@ def network_of(net: Any) -> Network:
 
 
 def changes(
-    network: Network, planes: Array, over: Callable[[Callable[[Rect], Array], list[Rect]], list[Array]]
+    network: Network,
+    planes: Array,
+    over: Callable[[Callable[[Rect], Array], list[Rect]], list[Array]],
+    corner: tuple[int, int] = (0, 0),
 ) -> Array:
     """Return change and sureness (4, H, W), zero where no tile touches the mask.
 
@@ -114,35 +146,33 @@ def changes(
     planes : (11, H, W) float32
     over : callable
         Maps a function over rectangles, on as many threads as are wanted.
+    corner : (x, y)
+        Of the planes on the canvas that the grid belongs to.
     """
     _, height, width = planes.shape
-    windows = list(_windows(planes[3] > 0))
+    windows = list(_windows(planes[3] > 0, *(c % TILE for c in corner)))
     found = np.zeros((4, height, width), np.float32)
 
     def work(window: Rect) -> Array:
-        return network(_cut(planes, window.grown(HALO)))[:, HALO:-HALO, HALO:-HALO]
+        return network(cut(planes, window.grown(HALO)))[:, HALO:-HALO, HALO:-HALO]
 
     for window, part in zip(windows, over(work, windows), strict=True):
-        rows, columns = min(window.y1, height) - window.y0, min(window.x1, width) - window.x0
-        found[:, window.y0 : window.y0 + rows, window.x0 : window.x0 + columns] = part[:, :rows, :columns]
+        y0, x0 = max(window.y0, 0), max(window.x0, 0)
+        y1, x1 = min(window.y1, height), min(window.x1, width)
+        found[:, y0:y1, x0:x1] = part[:, y0 - window.y0 : y1 - window.y0, x0 - window.x0 : x1 - window.x0]
     return found
 
 
-def _windows(wanted: Array) -> Iterator[Rect]:
-    """Yield rows of neighbouring tiles that have something to do."""
+def _windows(wanted: Array, left: int, above: int) -> Iterator[Rect]:
+    """Yield the tiles that have something to do, of a grid that begins so far to the left and above."""
     height, width = wanted.shape
-    for y in range(0, height, TILE):
-        start = None
-        for x in range(0, width + TILE, TILE):
-            busy = x < width and bool(wanted[y : y + TILE, x : x + TILE].any())
-            if start is not None and (not busy or x - start == LONGEST * TILE):
-                yield Rect(start, y, x, y + TILE)
-                start = None
-            if busy and start is None:
-                start = x
+    for y in range(-above, height, TILE):
+        for x in range(-left, width, TILE):
+            if wanted[max(y, 0) : y + TILE, max(x, 0) : x + TILE].any():
+                yield Rect(x, y, x + TILE, y + TILE)
 
 
-def _cut(planes: Array, rect: Rect) -> Array:
+def cut(planes: Array, rect: Rect) -> Array:
     """Cut a rectangle out of planes, nothing at all beyond their edges."""
     _, height, width = planes.shape
     found = np.zeros((len(planes), rect.height, rect.width), np.float32)

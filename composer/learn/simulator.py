@@ -17,16 +17,16 @@ from numpy.typing import NDArray
 
 from composer.blend.feather import feather
 from composer.blend.multiband import multiband
+from composer.learn.band import seam_of
 from composer.records import Rect, Tile
 
 Array = NDArray[Any]
 
 __all__ = ["KINDS", "OPERATORS", "Sample", "planes_of", "simulate", "smooth"]
 
-KINDS = ("exposure", "misregistration", "ghost", "inpainting", "noise", "all", "clean")
+KINDS = ("exposure", "misregistration", "ghost", "inpainting", "halo", "noise", "all", "clean")
 OPERATORS = ("multiband", "hard", "average", "bleed", "feather")
 MARGIN = 16  # pixels around a sample that views are taken from
-FAR = 32.0  # pixels: distances to the seam are given in these units, and cut
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Sample:
         `other` is the view that each pixel of the composite does not come from.
     mask : (S, S)
         Where to refine: 1 near the seam or in a fill, fading to 0.
-    distance : (S, S)
-        Pixels to the seam, negative on one side.
+    seam : (S, S)
+        From -1, where the composite is to stay the first view, to 1, where the second; 0 on the seam.
     valid, other_valid, synthetic : (S, S) bool
         `synthetic` marks fills.
     kind, operator : str
@@ -51,7 +51,7 @@ class Sample:
     other: Array
     truth: Array
     mask: Array
-    distance: Array
+    seam: Array
     valid: Array
     other_valid: Array
     synthetic: Array
@@ -60,16 +60,16 @@ class Sample:
 
 
 def planes_of(
-    composite: Array, mask: Array, distance: Array, valid: Array,
+    composite: Array, mask: Array, seam: Array, valid: Array,
     other: Array | None = None, other_valid: Array | None = None, synthetic: Array | None = None,
 ) -> Array:  # fmt: skip
-    """Return what the network sees, (11, H, W) float32: composite, mask, distance, validity, other, flags."""
+    """Return what the network sees, (11, H, W) float32: composite, mask, seam, validity, other, flags."""
     nothing = np.zeros(mask.shape, np.float32)
     seen = nothing if other_valid is None else other_valid.astype(np.float32)
     colours = np.zeros_like(composite) if other is None else other * seen[:, :, None]
     flags = nothing if synthetic is None else synthetic
     stacked = [
-        *np.moveaxis(composite, 2, 0), mask, np.clip(distance / FAR, -1, 1), valid,
+        *np.moveaxis(composite, 2, 0), mask, seam, valid,
         *np.moveaxis(colours, 2, 0), seen, flags,
     ]  # fmt: skip
     return np.stack(stacked).astype(np.float32)
@@ -90,7 +90,7 @@ def simulate(
     kind, operator : str
         One of KINDS, one of OPERATORS; "" draws them (operators but the last, which is held out).
     """
-    kind = kind or str(rng.choice(KINDS, p=[0.2, 0.2, 0.13, 0.12, 0.08, 0.15, 0.12]))
+    kind = kind or str(rng.choice(KINDS, p=[0.16, 0.16, 0.16, 0.12, 0.08, 0.08, 0.14, 0.1]))
     operator = operator or str(rng.choice(OPERATORS[:-1], p=[0.6, 0.2, 0.12, 0.08]))
     pieces = [_piece(photo, rng, size + 2 * MARGIN) for _ in range(2)]
     scene = max(pieces, key=lambda piece: float(piece.std()))  # little can be seen to go wrong in a sky
@@ -112,12 +112,14 @@ def simulate(
         views = [_noisy(view, rng) for view in views]
     views = [np.clip(v, 0, 1).astype(np.float32) for v in views]
     composite = _composed(views, distance, operator, rng)
+    if kind == "halo":
+        composite = _with_halo(composite, rng, distance)
     second = distance > 0
     other = np.where(second[:, :, None], views[0], views[1])
     everywhere = np.ones((size, size), bool)
     band = smooth(2 * (1 - np.abs(distance) / reach)).astype(np.float32)
     return Sample(
-        composite, other, np.clip(truth, 0, 1).astype(np.float32), band, distance, everywhere,
+        composite, other, np.clip(truth, 0, 1).astype(np.float32), band, seam_of(distance, reach), everywhere,
         everywhere, ~everywhere, kind, operator,
     )  # fmt: skip
 
@@ -198,6 +200,17 @@ def _with_ghost(views: list[Array], rng: np.random.Generator, distance: Array) -
     return found
 
 
+def _with_halo(composite: Array, rng: np.random.Generator, distance: Array) -> Array:
+    """Lay a bright or dark rim along the seam, or overshoots about its edges."""
+    fade = np.exp(-np.abs(distance) / rng.uniform(2, 8))[:, :, None]
+    if rng.random() < 0.5:
+        found = composite * np.exp(rng.uniform(-0.25, 0.25) * fade)
+    else:
+        slow = cv2.GaussianBlur(composite, None, float(rng.uniform(2, 6)))
+        found = composite + rng.uniform(0.3, 1.0) * (composite - slow) * fade
+    return np.clip(found, 0, 1).astype(np.float32)
+
+
 def _noisy(view: Array, rng: np.random.Generator) -> Array:
     """Blur, compress or add noise, or some of these."""
     if rng.random() < 0.4:
@@ -254,6 +267,6 @@ def _filled(scene: Array, rng: np.random.Generator, size: int) -> Sample:
     has_other = everywhere & bool(rng.random() < 0.4)
     other = np.clip(truth * _light(rng, size), 0, 1)
     return Sample(
-        composite, other, truth, soft, np.full((size, size), FAR, np.float32), everywhere, has_other,
+        composite, other, truth, soft, np.ones((size, size), np.float32), everywhere, has_other,
         hole > 0, "inpainting", "fill",
     )  # fmt: skip

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from composer.backend import namespace, to_numpy
-from composer.learn.refining import agreement, gated
-from composer.learn.runtime import ALIGN, HALO, load_refiner
-from composer.learn.simulator import FAR, planes_of, smooth
-from composer.records import Locality, Tile
+from composer.learn.band import seam_of
+from composer.learn.refining import gated
+from composer.learn.runtime import HALO, TILE, changes, load_refiner
+from composer.learn.simulator import planes_of, smooth
+from composer.records import Locality, Rect, Tile
+
+Array = NDArray[Any]
 
 __all__ = ["RefineGan"]
 
@@ -28,21 +34,36 @@ class RefineGan:
     weights: str = ""
 
     def locality(self) -> Locality:
-        return Locality(halo=HALO + int(FAR), align=ALIGN)
+        return Locality(halo=HALO + TILE)
 
     def apply(self, tile: Tile) -> Tile:
         if tile.seam_distance is None:
             return tile
         distance, valid = to_numpy(tile.seam_distance), to_numpy(tile.valid)
-        mask = smooth(2 * (1 - np.abs(distance) / min(self.reach, FAR))).astype(np.float32) * valid
+        mask = smooth(2 * (1 - np.abs(distance) / self.reach)).astype(np.float32) * valid
         if not mask.any():
             return tile
         image = to_numpy(tile.image)
         colours, other = (np.broadcast_to(p, (*mask.shape, 3)) for p in (image, to_numpy(tile.runner_up)))
         seen = planes_of(
-            colours, mask, distance, valid, other, to_numpy(tile.runner_up_valid), to_numpy(tile.synthetic)
-        )
-        trust = agreement(colours, other, to_numpy(tile.runner_up_valid), to_numpy(tile.synthetic))
-        result = gated(colours, mask, load_refiner(self.weights)(seen), trust, self.strength)
+            colours, mask, seam_of(distance, self.reach), valid, other, to_numpy(tile.runner_up_valid),
+            to_numpy(tile.synthetic),
+        )  # fmt: skip
+        change = changes(load_refiner(self.weights), seen, _over(tile.rect), tile.rect[:2])
+        result = gated(colours, mask, change, self.strength)
         grey = result.mean(2, keepdims=True) if image.shape[2] == 1 else result
         return replace(tile, image=namespace(tile.image).asarray(grey))
+
+
+def _over(area: Rect) -> Callable[[Callable[[Rect], Array], list[Rect]], list[Array]]:
+    """Return what maps over windows; those whose surroundings are not all in the area are left alone."""
+    nothing = np.zeros((4, TILE, TILE), np.float32)
+
+    def whole(window: Rect) -> bool:
+        x0, y0, x1, y1 = window.grown(HALO)
+        return x0 >= 0 and y0 >= 0 and x1 <= area.width and y1 <= area.height
+
+    def over(work: Callable[[Rect], Array], windows: list[Rect]) -> list[Array]:
+        return [work(window) if whole(window) else nothing for window in windows]
+
+    return over

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.learn.refining import agreement, gated
+from composer.learn.refining import gated
 from composer.learn.runtime import Network
-from composer.learn.simulator import FAR, KINDS, OPERATORS, Sample, planes_of, simulate
-from composer.media.encode import write_image
+from composer.learn.simulator import KINDS, OPERATORS, Sample, planes_of, simulate
 
 Array = NDArray[Any]
 
-__all__ = ["validated", "write_grid"]
+__all__ = ["grid", "validated"]
 
 EACH = 12  # samples of each kind
 SEED = 20_000
@@ -33,13 +31,12 @@ def samples(photos: tuple[Array, ...], size: int) -> Iterator[Sample]:
 
 def refined(network: Network, sample: Sample, alone: bool = False) -> Array:
     """Return a sample's composite as the network leaves it."""
-    distance = np.full_like(sample.distance, FAR) if alone else sample.distance
+    seam = np.ones_like(sample.seam) if alone else sample.seam
     other_valid = sample.other_valid & (not alone)
     seen = planes_of(
-        sample.composite, sample.mask, distance, sample.valid, sample.other, other_valid, sample.synthetic
+        sample.composite, sample.mask, seam, sample.valid, sample.other, other_valid, sample.synthetic
     )
-    trust = agreement(sample.composite, sample.other, other_valid, sample.synthetic)
-    return gated(sample.composite, sample.mask, network(seen), trust)
+    return gated(sample.composite, sample.mask, network(seen))
 
 
 def band_psnr(picture: Array, sample: Sample) -> float:
@@ -62,7 +59,7 @@ def band_gradient(picture: Array, sample: Sample) -> float:
 def validated(network: Network, photos: tuple[Array, ...], size: int) -> dict[str, float]:
     """Return gains in the seam band over held-out samples, by kind, altogether, and without other views."""
     gains: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    held_out: list[float] = []
+    by_operator: dict[str, list[float]] = {name: [] for name in OPERATORS}
     slopes, clean, alone = [], [], []
     for sample in samples(photos, size):
         found, before = refined(network, sample), band_psnr(sample.composite, sample)
@@ -71,8 +68,7 @@ def validated(network: Network, photos: tuple[Array, ...], size: int) -> dict[st
             clean.append(band_psnr(found, sample))
             continue
         gains[sample.kind].append(gain)
-        if sample.operator == OPERATORS[-1]:
-            held_out.append(gain)
+        by_operator.get(sample.operator, []).append(gain)
         alone.append(band_psnr(refined(network, sample, alone=True), sample) - before)
         slopes.append((band_gradient(found, sample), band_gradient(sample.composite, sample)))
     every = [g for kind in gains.values() for g in kind]
@@ -82,18 +78,20 @@ def validated(network: Network, photos: tuple[Array, ...], size: int) -> dict[st
         k: round(v, 3)
         for k, v in {
             "gain_db": float(np.mean(every)), **found_by_kind,
-            "gain_held_out_operator_db": float(np.mean(held_out)), "gain_alone_db": float(np.mean(alone)),
+            "gain_held_out_operator_db": float(np.mean(by_operator[OPERATORS[-1]])),
+            "gain_multiband_db": float(np.mean(by_operator["multiband"])),
+            "gain_alone_db": float(np.mean(alone)),
             "worse_by_0.1_db_share": float(np.mean(np.array(every) < -0.1)), "worst_db": float(np.min(every)),
             "gradient_error_change": float(wrong / wrong_before - 1), "clean_psnr_db": float(np.min(clean)),
         }.items()
     }  # fmt: skip
 
 
-def write_grid(path: Path, network: Network, photos: tuple[Array, ...], size: int) -> None:
-    """Write rows of composite, result, truth, and five times what is wrong before and after."""
+def grid(network: Network, photos: tuple[Array, ...], size: int) -> Array:
+    """Return rows of composite, result, truth, and five times what is wrong before and after, uint8."""
     rows = []
     for sample in list(samples(photos, size))[:: EACH // 2]:
         found = refined(network, sample)
         wrong = [np.clip(0.5 + 5 * (p - sample.truth), 0, 1) for p in (sample.composite, found)]
         rows.append(np.hstack([sample.composite, found, sample.truth, *wrong]))
-    write_image(path, (np.vstack(rows) * 255 + 0.5).astype(np.uint8))
+    return (np.vstack(rows) * 255 + 0.5).astype(np.uint8)

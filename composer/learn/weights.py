@@ -14,7 +14,7 @@ from composer.media.encode import replacing
 
 Array = NDArray[Any]
 
-__all__ = ["read_weights", "write_weights"]
+__all__ = ["kind_of", "read_weights", "write_weights"]
 
 _TYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64, "I64": np.int64, "U8": np.uint8}
 _NAMES = {np.dtype(kind): name for name, kind in _TYPES.items()}
@@ -51,6 +51,17 @@ def read_weights(path: Path | str, kind: str) -> tuple[dict[str, Array], dict[st
     if metadata.get("kind") != kind:
         raise WeightsError(f'{path}: holds "{metadata.get("kind", "?")}", not "{kind}"; give another file')
     return arrays, metadata
+
+
+def kind_of(path: Path | str) -> str:
+    """Return what a file says its weights are for; "" where `read_weights` would say what is wrong."""
+    try:
+        with Path(path).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, _LONGEST)))
+        return str(header["__metadata__"]["kind"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _parsed(data: bytes) -> tuple[dict[str, Array], dict[str, str]]:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.learn.refining import accepted, agreement, gated
-from composer.learn.runtime import ALIGN, TILE, changes
+from composer.learn.refining import accepted, gated
+from composer.learn.runtime import TILE, changes
 from composer.records import Rect
 
 
@@ -20,8 +20,8 @@ def test_nothing_outside_the_mask_and_nothing_unsure(seed: int, strength: float)
     mask = np.where(rng.random((20, 24)) < 0.5, rng.random((20, 24)), 0).astype(np.float32)
     change = rng.normal(0, 1, (4, 20, 24)).astype(np.float32)
     change[3] = rng.random((20, 24))
-    result = gated(composite, mask, change, np.ones_like(mask), strength)
-    still = (mask == 0) | (change[3] < 0.25)
+    result = gated(composite, mask, change, strength)
+    still = (mask == 0) | (change[3] < 0.6)
     assert np.array_equal(result[still], composite[still])
     assert result.min() >= 0
     assert result.max() <= 1
@@ -30,23 +30,8 @@ def test_nothing_outside_the_mask_and_nothing_unsure(seed: int, strength: float)
 
 def test_small_changes_are_not_made() -> None:
     composite, mask = np.full((8, 8, 3), 0.5, np.float32), np.ones((8, 8), np.float32)
-    change = np.stack([*np.full((3, 8, 8), 1.9 / 255), np.ones((8, 8))]).astype(np.float32)
-    assert np.array_equal(gated(composite, mask, change, mask), composite)
-
-
-def test_a_thing_in_one_view_only_is_not_trusted_and_misplaced_edges_are() -> None:
-    composite = np.full((80, 120, 3), 0.5, np.float32)
-    composite[:, 60:] = 0.7
-    thing, moved, brighter = composite.copy(), np.roll(composite, 1, 1), composite + np.float32(0.04)
-    thing[30:50, 20:40] = 0.9
-    everywhere = np.ones((80, 120), bool)
-    assert agreement(composite, None, None).min() == 1
-    assert agreement(composite, thing, everywhere)[35:45, 25:35].max() < 0.01
-    assert agreement(composite, thing, everywhere)[:, 90:].min() > 0.99
-    assert agreement(composite, moved, everywhere)[:, 20:100].min() > 0.9
-    assert agreement(composite, brighter, everywhere).min() > 0.99
-    filled = everywhere.copy()
-    assert agreement(composite, thing, everywhere, filled).min() > 0.99
+    change = np.stack([*np.full((3, 8, 8), 0.9 / 255), np.ones((8, 8))]).astype(np.float32)
+    assert np.array_equal(gated(composite, mask, change), composite)
 
 
 def test_colours_that_no_source_has_are_refused() -> None:
@@ -87,7 +72,23 @@ def test_windows_cover_the_mask_and_only_its_tiles(shape: tuple[int, int]) -> No
 
     found = changes(lambda p: np.ones((4, *p.shape[1:]), np.float32), planes, over)
     assert found[:, planes[3] > 0].all()
-    assert all(w.x0 % TILE == 0 and w.y0 % TILE == 0 and w.width % ALIGN == 0 for w in asked)
+    assert all(w.x0 % TILE == 0 and w.y0 % TILE == 0 for w in asked)
     row = shape[0] // 2 // TILE
     assert not found[:, (row + 1) * TILE :].any()
     assert not found[:, : row * TILE].any()
+
+
+def test_the_grid_belongs_to_the_canvas() -> None:
+    """What a pixel becomes does not depend on how much is refined at once."""
+    planes = np.random.default_rng(0).random((11, 700, 900)).astype(np.float32)
+
+    def network(cut: np.ndarray) -> np.ndarray:  # looks at its whole window, as no real one does
+        return np.stack([cut[:3].mean(0) + cut.mean()] * 4).astype(np.float32)
+
+    def over(work, windows):  # type: ignore[no-untyped-def]
+        return [work(w) for w in windows]
+
+    whole = changes(network, planes, over)
+    part = changes(network, planes[:, 100:, 50:], over, (50, 100))
+    inside = slice(2 * TILE - 100, 700 - 100), slice(TILE - 50 + TILE, 900 - 50)
+    assert np.array_equal(part[(..., *inside)], whole[:, 2 * TILE :, 2 * TILE :])

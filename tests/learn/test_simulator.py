@@ -38,7 +38,7 @@ def test_the_seed_decides() -> None:
 def test_planes_hide_what_is_not_valid() -> None:
     sample = simulate(PHOTO, np.random.default_rng(2), 64, kind="exposure")
     seen = planes_of(
-        sample.composite, sample.mask, sample.distance, sample.valid, sample.other, ~sample.other_valid
+        sample.composite, sample.mask, sample.seam, sample.valid, sample.other, ~sample.other_valid
     )
     assert seen.shape == (11, 64, 64)
     assert seen.dtype == np.float32
