@@ -124,7 +124,8 @@ class Detection:
 
     def write(self, out: Path, about: dict[str, str]) -> None:
         """Write the averaged network for torch and onnxruntime."""
-        write_network(out / "detector.safetensors", self.average, about, ("logits",), PLANES, 8)
+        path, shape = out / "detector.safetensors", (PLANES, 64, 80)
+        write_network(path, self.average, about, outputs=("logits",), shape=shape, align=8)
 
 
 def seen_of(sample: Sample, alone: bool) -> Array:

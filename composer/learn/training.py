@@ -168,7 +168,10 @@ class Refinement:
 
     def write(self, out: Path, about: dict[str, str]) -> None:
         """Write the averaged network for torch and onnxruntime."""
-        write_network(out / "refiner.safetensors", self.average, about, ("change", "gate"), INPUTS, ALIGN)
+        write_network(
+            out / "refiner.safetensors", self.average, about, outputs=("change", "gate"),
+            shape=(INPUTS, 128, 160), align=ALIGN,
+        )  # fmt: skip
 
 
 def planes(sample: Sample, alone: bool) -> Array:

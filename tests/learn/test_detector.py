@@ -61,7 +61,8 @@ def test_tiles_equal_the_whole() -> None:
 def test_torch_and_onnxruntime_agree(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     path = tmp_path / "d.safetensors"
-    write_network(path, lively(), {"kind": "detector", "width": "8"}, ("logits",), PLANES, 8)
+    about, shape = {"kind": "detector", "width": "8"}, (PLANES, 64, 80)
+    write_network(path, lively(), about, outputs=("logits",), shape=shape, align=8)
     planes = np.random.default_rng(0).random((PLANES, 96, 64)).astype(np.float32)
     one, other = (load_detector(str(path), how)(planes) for how in ("torch", "onnx"))
     assert one.shape == (96, 64)

@@ -119,7 +119,8 @@ def test_tiles_equal_the_whole() -> None:
 def test_torch_and_onnxruntime_agree(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     about = {"kind": "refiner", "width": "8"}
-    write_network(tmp_path / "r.safetensors", lively(), about, ("change", "gate"), INPUTS, ALIGN)
+    path, outputs, shape = tmp_path / "r.safetensors", ("change", "gate"), (INPUTS, 64, 80)
+    write_network(path, lively(), about, outputs=outputs, shape=shape, align=ALIGN)
     planes = seen(160)
     one, other = (load_refiner(str(tmp_path / "r.safetensors"), how)(planes) for how in ("torch", "onnx"))
     np.testing.assert_allclose(one, other, atol=1e-4)
