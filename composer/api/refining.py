@@ -161,7 +161,8 @@ def _translated(picture: Picture, second: Picture | None, mask: Array, weights: 
     seen = np.moveaxis(np.clip(colours, 0, 1), 2, 0)
     if inputs != 3:
         other, other_valid = _colours(second, whole) if second is not None else (None, None)
-        seen = planes_of(colours, mask, np.full(mask.shape, FAR, np.float32), valid, other, other_valid)
+        seen = planes_of(colours, mask, mask, valid, other, other_valid)
+        seen[4] = 1  # where the seam runs is not known
     result = colours + mask[:, :, None] * (translate(seen) - colours)
     pixels, touched = _placed(picture, whole, colours, result)
     return pixels, float(touched.sum() / max(np.count_nonzero(mask), 1))

@@ -1,4 +1,4 @@
-"""Processes that train together, as torchrun starts them: each has its own samples, gradients are averaged."""
+"""Processes that train together, as torchrun starts them: each has its samples, gradients are averaged."""
 
 from __future__ import annotations
 
