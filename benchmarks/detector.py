@@ -1,6 +1,6 @@
 """Measure the detector on photographs that it was not trained on, and what refining gains where it points.
 
-    python benchmarks/detector.py PHOTO... --json benchmarks/results/detector.json
+    python benchmarks/detector.py PHOTO... --weights RUN/detector.safetensors --json detector.json
 
 Composites are spoiled as in training (composer/learn/validation.py). Areas under the ROC curve are given by
 pixel and by sample, without another view and with one. `oracle_db` is the refiner's gain in the seam band
@@ -71,7 +71,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("photos", nargs="+", type=Path)
-    parser.add_argument("--weights", default="", help="of the detector; those in the package by default")
+    parser.add_argument("--weights", required=True, help="of the detector")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     photos = tuple(p for p in map(reduced_photo, options.photos) if p is not None)

@@ -92,6 +92,7 @@ def _tell(found: dict[str, float], out: Path, overfit: bool) -> None:
         typer.echo("one batch was learnt by heart; train without --overfit-batch to get weights")
     elif found:
         weights = next(p for p in sorted(out.glob("*.safetensors")) if p.stem != "checkpoint")
-        typer.echo(f"{weights}  weights; use them with composer refine --weights")
+        option = "--detector" if weights.stem == "detector" else "--weights"
+        typer.echo(f"{weights}  weights; use them with composer refine {option}")
     else:
         typer.echo(f"stopped; {out} holds the run, go on with --resume")
