@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -62,6 +63,7 @@ def train(
     """Train a learned stage on photographs of your own; SIGTERM saves the run, and --resume goes on."""
     if what is What.detector and (data is None or pairs is not None or model is not Model.residual):
         usage("the detector learns from photographs alone; give --data, and neither --model nor --pairs")
+    quiet = quiet or os.environ.get("RANK", "0") != "0"  # of torchrun's processes the first one speaks
     with on_terminate() as stopped:
 
         def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> dict[str, float]:
