@@ -99,6 +99,15 @@ def test_one_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
     assert found["share_left"] < 0.5
 
 
+def test_worries_in_words() -> None:
+    model = Refinement(SMALL, Split.of(PHOTOS))
+    well = {"colour": 0.1, "open": 0.2, "judge": 1.5}
+    assert model.worry([well] * 100) == ""
+    assert "gate is closed" in model.worry([{**well, "open": 0.001}] * 100)
+    assert "does not move" in model.worry([{**well, "judge": 1.99}] * 100)
+    assert model.worry([{"colour": 0.1, "open": 0.2}] * 100) == ""  # the discriminator is not heard yet
+
+
 def test_tiles_equal_the_whole() -> None:
     planes, net = seen(), lively()
 
