@@ -17,6 +17,8 @@ from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.errors import Cancelled, OptionError, WeightsError
 from composer.learn.band import seam_of_mask
+from composer.learn.detecting import fault_map, load_detector, mask_of
+from composer.learn.detecting import planes_of as detecting_planes
 from composer.learn.refining import Refusal, accepted, gated
 from composer.learn.runtime import HALO, TILE, Network, changes, load_refiner
 from composer.learn.simulator import planes_of
@@ -40,6 +42,7 @@ def refine(
     other: Source | None = None,
     strength: float = 1.0,
     weights: str | Path = "",
+    detector: str | Path = "",
     device: str = "auto",
     workers: int | None = None,
     max_memory: int | None = None,
@@ -53,7 +56,7 @@ def refine(
     composite : path, or array (H, W[, C]), uint8, uint16 or float32
     mask : path, or array (H, W)
         White where to look: along seams, in fills. Outside it every pixel stays as it is. May be left out
-        with the weights of pix2pix, which then translate the whole picture.
+        with a detector, or with the weights of pix2pix, which then translate the whole picture.
     output : path or None
         Where to write; None keeps the result in memory.
     other : path, array, or None
@@ -64,6 +67,9 @@ def refine(
     weights : path
         Other weights than those that come with the package, as `train` writes them; those of pix2pix are
         applied as published: to the whole picture at once, by torch, nothing bounded or tested but the mask.
+    detector : path
+        Weights of a detector of your own, as `train` writes them; it proposes the mask where none is given.
+        None come with the package: what was trained so far finds too little, or too much.
     device, workers, max_memory, observe, cancelled
         As for `stitch`; the network runs on the CPU.
 
@@ -83,18 +89,17 @@ def refine(
     if not 0 <= strength <= 1:
         raise OptionError(f"strength is {strength}; give 0 to 1")
     context, watch = begun(device, workers, max_memory, observe, cancelled)
-    picture = read_picture(composite, "composite", context.max_memory)
-    second = None if other is None else read_picture(other, "other", context.max_memory, picture)
+    published = kind_of(weights) == "pix2pix" if weights else False
+    if mask is None and not (published or detector):
+        raise OptionError("no mask was given; paint white where to look: along seams, in fills")
+    picture, second, where = _read(composite, mask, other, context.max_memory)
     if output is not None:
         check_target(Path(output), tuple(p.photo for p in (picture, second) if p is not None))
-    published = kind_of(weights) == "pix2pix" if weights else False
-    where = _mask(mask, picture, needed=not published)
-    for name, shape in (("mask", where.shape), ("other", second.pixels.shape[:2] if second else where.shape)):
-        if shape != picture.pixels.shape[:2]:
-            raise OptionError(f"{name} is {shape}, composite {picture.pixels.shape[:2]}: they must match")
     started = time.perf_counter()
     refusals: list[Refusal] = []
     with one_thread_each():
+        if mask is None and not published:
+            where = _proposed(picture, second, Path(detector), context)
         if published:
             pixels, changed = _translated(picture, second, where * np.float32(strength), Path(weights))
         else:
@@ -111,6 +116,27 @@ def refine(
         refusals=tuple(refusals), changed=changed, notes=tuple(notes), stages=tuple(watch.stages.items()),
         peak_mb=peak_mb(),
     )  # fmt: skip
+
+
+def _read(
+    composite: Source, mask: Source | None, other: Source | None, max_memory: int
+) -> tuple[Picture, Picture | None, Array]:
+    """Read the pictures, and the mask, which is all of the composite if there is none.
+
+    Raises
+    ------
+    OptionError
+        Sizes differ.
+    PhotoError
+    """
+    picture = read_picture(composite, "composite", max_memory)
+    second = None if other is None else read_picture(other, "other", max_memory, picture)
+    size = picture.pixels.shape[:2]
+    where = np.ones(size, np.float32) if mask is None else read_mask(mask)
+    for name, shape in (("mask", where.shape), ("other", second.pixels.shape[:2] if second else size)):
+        if shape != size:
+            raise OptionError(f"{name} is {shape}, composite {size}: they must match")
+    return picture, second, where
 
 
 def _refined(
@@ -177,19 +203,20 @@ def _placed(picture: Picture, cut: tuple[slice, slice], colours: Array, result: 
     return pixels, touched
 
 
-def _mask(mask: Source | None, picture: Picture, needed: bool) -> Array:
-    """Read the mask; without one it is the whole picture.
+def _proposed(picture: Picture, second: Picture | None, detector: Path, context: Context) -> Array:
+    """Return the mask that a detector proposes, (H, W) float32.
 
     Raises
     ------
-    OptionError
-    PhotoError
+    WeightsError
     """
-    if mask is not None:
-        return read_mask(mask)
-    if needed:
-        raise OptionError("no mask was given; paint white where to look: along seams, in fills")
-    return np.ones(picture.pixels.shape[:2], np.float32)
+    detecting, whole = load_detector(str(detector)), (slice(None), slice(None))
+    colours, valid = _colours(picture, whole)
+    other, other_valid = _colours(second, whole) if second is not None else (None, None)
+    seen = detecting_planes(colours, valid, other, other_valid)
+    with ThreadPoolExecutor(context.workers) as pool:
+        likely = fault_map(detecting, seen, lambda work, tiles: list(pool.map(work, tiles)))
+    return mask_of(likely, valid)
 
 
 def _around(mask: Array) -> Rect:

@@ -31,6 +31,9 @@ def refine(
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights of your own (.safetensors).")
     ] = None,
+    detector: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A detector of your own, which proposes the mask.")
+    ] = None,
     summary: Summary = None,
     workers: Workers = None,
     max_memory: MaxMemory = None,
@@ -44,8 +47,9 @@ def refine(
 
         check_summary(summary)
         return refine(
-            composite, mask, output, other=other, strength=strength, weights=weights or "", device="cpu",
-            workers=workers, max_memory=as_bytes(max_memory), observe=observe, cancelled=cancelled,
+            composite, mask, output, other=other, strength=strength, weights=weights or "",
+            detector=detector or "", device="cpu", workers=workers, max_memory=as_bytes(max_memory),
+            observe=observe, cancelled=cancelled,
         )  # fmt: skip
 
     result = guarded(work, debug, quiet)

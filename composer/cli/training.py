@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -62,6 +63,7 @@ def train(
     """Train a learned stage on photographs of your own; SIGTERM saves the run, and --resume goes on."""
     if what is What.detector and (data is None or pairs is not None or model is not Model.residual):
         usage("the detector learns from photographs alone; give --data, and neither --model nor --pairs")
+    quiet = quiet or os.environ.get("RANK", "0") != "0"  # of torchrun's processes the first one speaks
     with on_terminate() as stopped:
 
         def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> dict[str, float]:
@@ -92,6 +94,7 @@ def _tell(found: dict[str, float], out: Path, overfit: bool) -> None:
         typer.echo("one batch was learnt by heart; train without --overfit-batch to get weights")
     elif found:
         weights = next(p for p in sorted(out.glob("*.safetensors")) if p.stem != "checkpoint")
-        typer.echo(f"{weights}  weights; use them with composer refine --weights")
+        option = "--detector" if weights.stem == "detector" else "--weights"
+        typer.echo(f"{weights}  weights; use them with composer refine {option}")
     else:
         typer.echo(f"stopped; {out} holds the run, go on with --resume")

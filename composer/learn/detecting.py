@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +41,13 @@ def planes_of(
 
 
 @lru_cache(maxsize=2)
-def load_detector(path: str = "", runtime: str = "auto") -> Detecting:
+def load_detector(path: str, runtime: str = "auto") -> Detecting:
     """Return the network as a function from planes (8, H, W) to likelihoods (H, W).
 
     Parameters
     ----------
     path : str
-        Weights (.safetensors, its .onnx beside it); "" for those that come with the package.
+        Weights as `train` writes them (.safetensors, its .onnx beside it); none come with the package.
     runtime : "auto", "onnx" or "torch"
 
     Raises
@@ -56,7 +55,7 @@ def load_detector(path: str = "", runtime: str = "auto") -> Detecting:
     WeightsError
         Neither onnxruntime nor torch is installed, or the weights cannot be used.
     """
-    home = Path(path) if path else Path(str(resources.files("composer.learn") / "detector.safetensors"))
+    home = Path(path)
     onnx = home.with_suffix(".onnx")
     if runtime != "torch" and onnx.exists() and importlib.util.find_spec("onnxruntime"):
         session = onnx_session(onnx)

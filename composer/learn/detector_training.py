@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from composer.learn.checkpoints import Parts
-from composer.learn.detecting import SURE, Detecting, detecting_of, fault_map, planes_of
+from composer.learn.detecting import SURE, TILE, Detecting, detecting_of, fault_map, planes_of
 from composer.learn.detector import PLANES, Detector, dice
 from composer.learn.exporting import write_network
 from composer.learn.loop import Budget, Moment, descend, follow
@@ -24,7 +24,17 @@ from composer.learn.validation import samples
 
 Array = NDArray[Any]
 
-__all__ = ["Detection", "Recipe", "auroc", "by_heart", "faults_of"]
+__all__ = [
+    "Detection",
+    "Recipe",
+    "another_view",
+    "auroc",
+    "by_heart",
+    "false_area",
+    "faults_of",
+    "measured",
+    "seen_of",
+]
 
 WRONG = 3 / 255  # errors beyond, in the mean of a few pixels, are faults: noise alone is none
 CLEAN = 0.2  # share of samples beside those of the simulator that have nothing wrong
@@ -70,7 +80,7 @@ class Detection:
         kind = "clean" if rng.random() < CLEAN else ""
         sample = simulate(photo, rng, self.recipe.size, kind=kind)
         if kind and rng.random() < 0.7:
-            sample = replace(sample, other=_elsewhere(sample.truth, rng))
+            sample = replace(sample, other=another_view(sample.truth, rng))
         seen = seen_of(sample, alone=rng.random() < self.recipe.drop_other)
         if rng.random() < 0.3:  # views overlap in part only
             seen[(slice(4, 8), *_side(rng, self.recipe.size // 2))] = 0
@@ -124,20 +134,13 @@ class Detection:
 
     def write(self, out: Path, about: dict[str, str]) -> None:
         """Write the averaged network for torch and onnxruntime."""
-        write_network(out / "detector.safetensors", self.average, about, ("logits",), PLANES, align=8)
+        path, shape = out / "detector.safetensors", (PLANES, 64, 80)
+        write_network(path, self.average, about, outputs=("logits",), shape=shape, align=8)
 
 
 def seen_of(sample: Sample, alone: bool) -> Array:
     """Return what the network sees of a sample; `alone` keeps the other view back."""
     return planes_of(sample.composite, sample.valid, sample.other, sample.other_valid & (not alone))
-
-
-def _elsewhere(view: Array, rng: np.random.Generator) -> Array:
-    """Return a view as another photograph may show it: in other light, a little aside, which is no fault."""
-    light = np.exp(rng.uniform(-0.1, 0.1) + rng.uniform(-0.04, 0.04, 3)).astype(np.float32)
-    aside = np.roll(view, rng.integers(-3, 4, 2), (0, 1))
-    noise = rng.standard_normal(view.shape).astype(np.float32) * np.float32(rng.uniform(0, 3 / 255))
-    return np.asarray(np.clip(aside * light + noise, 0, 1), np.float32)
 
 
 def _side(rng: np.random.Generator, most: int) -> tuple[slice, slice]:
@@ -152,6 +155,14 @@ def faults_of(sample: Sample) -> Array:
     gap = cv2.GaussianBlur(sample.composite - sample.truth, None, 1.5)
     wrong = (np.abs(gap).max(2) > WRONG) & (sample.mask > 0)
     return np.asarray(cv2.dilate(wrong.astype(np.uint8), np.ones((5, 5), np.uint8))) > 0
+
+
+def another_view(view: Array, rng: np.random.Generator) -> Array:
+    """Return a view as another photograph may show it: in other light, a little aside, which is no fault."""
+    light = np.exp(rng.uniform(-0.1, 0.1) + rng.uniform(-0.04, 0.04, 3)).astype(np.float32)
+    aside = np.roll(view, rng.integers(-3, 4, 2), (0, 1))
+    noise = rng.standard_normal(view.shape).astype(np.float32) * np.float32(rng.uniform(0, 3 / 255))
+    return np.asarray(np.clip(aside * light + noise, 0, 1), np.float32)
 
 
 def measured(detecting: Detecting, photos: tuple[Array, ...], size: int, alone: bool) -> dict[str, float]:
@@ -179,10 +190,11 @@ def auroc(scores: Array, wanted: Array) -> float:
 
 
 def false_area(detecting: Detecting, photo: Array, alone: bool) -> float:
-    """Return the share of a good photograph that is taken for wrong, beside another view of it or alone."""
-    colours = photo / np.float32(255)
-    everywhere = np.ones(photo.shape[:2], bool)
-    other = None if alone else _elsewhere(colours, np.random.default_rng(0))
+    """Return the share of a good photograph's middle that is found wrong, beside another view or alone."""
+    y, x = (max(0, (side - TILE) // 2) for side in photo.shape[:2])
+    colours = photo[y : y + TILE, x : x + TILE] / np.float32(255)
+    everywhere = np.ones(colours.shape[:2], bool)
+    other = None if alone else another_view(colours, np.random.default_rng(0))
     planes = planes_of(colours, everywhere, other, everywhere)
     likely = fault_map(detecting, planes, lambda work, tiles: [work(tile) for tile in tiles])
     return float((likely > SURE).mean())

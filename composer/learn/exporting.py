@@ -17,53 +17,49 @@ __all__ = ["write_network", "write_onnx"]
 
 
 def write_network(
-    path: Path,
-    net: nn.Module,
-    about: dict[str, str],
-    outputs: tuple[str, ...],
-    planes: int,
-    *,
-    align: int = 1,
-    side: int = 0,
-) -> None:
-    """Write a network's weights, and an ONNX file of the same stem.
+    path: Path, net: nn.Module, about: dict[str, str], *,
+    outputs: tuple[str, ...], shape: tuple[int, int, int], align: int = 0,
+) -> None:  # fmt: skip
+    """Write a network's weights, and an ONNX file of the same stem for one picture at a time.
 
     Parameters
     ----------
     path : path
         Ends in .safetensors.
     net : module
-        Takes (N, planes, H, W), and returns as many tensors as `outputs` has names.
+        Takes planes (N, C, H, W), and returns as many tensors as `outputs` has names.
     about : dict of str
         Metadata.
+    outputs : tuple of str
+    shape : (C, H, W)
+        What onnxruntime is to be given.
     align : int
-        Sides must be multiples of it.
-    side : int
-        If not 0, the only side that the ONNX file takes: a network that reads at computed places takes
-        minutes to export for any.
+        Any other height and width are taken too that are multiples of it; 0 for none.
 
     Raises
     ------
     OutputError
     """
-    half = copy.deepcopy(net).cpu().half()
+    half = copy.deepcopy(net).cpu().half().eval()
     arrays = {name: value.numpy() for name, value in half.state_dict().items()}
     write_weights(path, arrays, about)
-    write_onnx(path.with_suffix(".onnx"), half.float(), outputs, planes, align=align, side=side)
+    write_onnx(path.with_suffix(".onnx"), half.float(), outputs, shape, align)
 
 
 def write_onnx(
-    path: Path, net: nn.Module, outputs: tuple[str, ...], planes: int, *, align: int = 1, side: int = 0
+    path: Path, net: nn.Module, outputs: tuple[str, ...], shape: tuple[int, int, int], align: int
 ) -> None:
-    """Write a network for onnxruntime: `planes` (1, planes, H, W) in, tensors of these names out."""
+    """Write a network for onnxruntime, as `write_network` does."""
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    height, width = (torch.export.Dim(name, min=2, max=65536 // align) for name in ("rows", "columns"))
+    shapes = None
+    if align:
+        height, width = (torch.export.Dim(name, min=2, max=65536 // align) for name in ("rows", "columns"))
+        shapes = {"planes": {2: align * height, 3: align * width}}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter, about itself
         program = torch.onnx.export(
-            net.eval(), (torch.zeros(1, planes, side or 8 * align, side or 10 * align),), dynamo=True,
-            verbose=False, input_names=["planes"], output_names=list(outputs),
-            dynamic_shapes=None if side else {"planes": {2: align * height, 3: align * width}},
+            net, (torch.zeros(1, *shape),), dynamo=True, verbose=False, input_names=["planes"],
+            output_names=list(outputs), dynamic_shapes=shapes,
         )  # fmt: skip
     with replacing(path) as file:
         file.write(program.model_proto.SerializeToString())

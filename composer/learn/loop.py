@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from composer.errors import Cancelled, TrainingError
 from composer.learn import checkpoints
 from composer.learn.checkpoints import Parts
+from composer.learn.processes import agreed, average, count, rank, together
 from composer.learn.weights import read_weights
 from composer.media.encode import replacing, write_image
 from composer.records import Event
@@ -152,6 +153,11 @@ def train(model: Model, session: Session) -> dict[str, float]:
     WeightsError, OutputError, Cancelled
     """
     torch.set_num_threads(session.threads)
+    with together(session.device):
+        return _train(model, session)
+
+
+def _train(model: Model, session: Session) -> dict[str, float]:
     run, out = _Run(model, session), session.out
     checkpoint = out / CHECKPOINT
     if session.resume:
@@ -162,19 +168,20 @@ def train(model: Model, session: Session) -> dict[str, float]:
     with run.logging() as log:
         saved = time.monotonic()
         for batch in run.batches():
-            if run.progress >= 1 or session.stopped() or session.cancelled():
+            if run.over():
                 break
             log(run.step(batch))
-            if time.monotonic() - saved > SAVE_EVERY_S and not session.overfit:
+            if time.monotonic() - saved > SAVE_EVERY_S and not session.overfit and rank() == 0:
                 saved = time.monotonic()
                 run.save(checkpoint)
                 write_image(out / "grid.png", model.grid())
     if session.overfit:
         return run.learnt()
-    run.save(checkpoint)
+    if rank() == 0:
+        run.save(checkpoint)
     if session.cancelled():
         raise Cancelled(f"stopped on request; go on with --resume, {out} holds the run")
-    return {} if session.stopped() else run.finish()
+    return run.finish() if run.progress >= 1 and rank() == 0 else {}
 
 
 class _Run:
@@ -199,6 +206,12 @@ class _Run:
             return max(by_steps, self.seconds / OVERFIT_S)
         return by_steps if recipe.steps else self.seconds / max(60 * recipe.minutes, 1e-6)
 
+    def over(self) -> bool:
+        """Return whether to stop, which all processes do at the same step."""
+        stop = self.session.stopped() or self.session.cancelled()
+        self.seconds, stop = agreed(self.seconds, stop, self.device)
+        return stop or self.progress >= 1
+
     def batches(self) -> Iterator[Batch]:
         """Yield batches, each made ahead on another thread while the one before is learnt from."""
         self.started, self.before = time.monotonic(), self.seconds
@@ -214,7 +227,8 @@ class _Run:
 
     def _batch(self, step: int) -> Batch:
         recipe = self.model.recipe
-        rngs = [np.random.default_rng((recipe.seed, step, k)) for k in range(recipe.batch)]
+        mine = range(rank() * recipe.batch, (rank() + 1) * recipe.batch)
+        rngs = [np.random.default_rng((recipe.seed, step, k)) for k in mine]
         samples = [self.model.sample(rng) for rng in rngs]
         return tuple(torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
 
@@ -243,6 +257,9 @@ class _Run:
     @contextmanager
     def logging(self) -> Iterator[Callable[[dict[str, float]], None]]:
         """Yield what takes note of a step: in the log, TensorBoard and for whoever observes."""
+        if rank():
+            yield lambda found: None
+            return
         path = self.session.out / ("overfit.jsonl" if self.session.overfit else "log.jsonl")
         board = _board(self.session.out, self.steps) if self.session.tensorboard else None
         if self.session.resume and path.exists():  # what came after the checkpoint is done again
@@ -328,12 +345,13 @@ class _Run:
 
 def descend(loss: Tensor, optimiser: torch.optim.Optimizer, most: float = math.inf) -> bool:
     """Take a step down, gradients cut to a norm of `most`; where not all is finite, take none, say False."""
-    if not bool(torch.isfinite(loss)):
-        return False
+    if count() == 1 and not bool(torch.isfinite(loss)):
+        return False  # of several processes all go on, and find what one of them spoiled
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     optimiser.zero_grad()
     with torch.autocast(loss.device.type, enabled=False):
         loss.backward()
+        average(parameters)
         if not bool(torch.isfinite(nn.utils.clip_grad_norm_(parameters, most))):
             return False
         optimiser.step()

@@ -168,8 +168,10 @@ class Refinement:
 
     def write(self, out: Path, about: dict[str, str]) -> None:
         """Write the averaged network for torch and onnxruntime."""
-        path = out / "refiner.safetensors"
-        write_network(path, self.average, about, ("change", "gate"), INPUTS, side=SIDE)
+        write_network(
+            out / "refiner.safetensors", self.average, about, outputs=("change", "gate"),
+            shape=(INPUTS, SIDE, SIDE),
+        )  # fmt: skip
 
 
 def planes(sample: Sample, alone: bool) -> Array:

@@ -42,7 +42,7 @@ def read_weights(path: Path | str, kind: str) -> tuple[dict[str, Array], dict[st
         data = path.read_bytes()
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror}); check the name") from error
-    if data[:2] == b"PK" or data[:1] == b"\x80":
+    if data[8:9] != b"{" and (data[:2] == b"PK" or data[:1] == b"\x80"):  # a header's length may look so too
         raise WeightsError(f"{path}: is a pickle (.pt, .pth), which can run code; give a .safetensors file")
     try:
         arrays, metadata = _parsed(data)

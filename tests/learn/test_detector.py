@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import skimage.data
 
+import composer
 from composer.errors import WeightsError
 from composer.learn import detecting
 from composer.learn.detecting import HALO, TILE, fault_map, load_detector, mask_of, planes_of
@@ -61,7 +62,8 @@ def test_tiles_equal_the_whole() -> None:
 def test_torch_and_onnxruntime_agree(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     path = tmp_path / "d.safetensors"
-    write_network(path, lively(), {"kind": "detector", "width": "8"}, ("logits",), PLANES, align=8)
+    about, shape = {"kind": "detector", "width": "8"}, (PLANES, 64, 80)
+    write_network(path, lively(), about, outputs=("logits",), shape=shape, align=8)
     planes = np.random.default_rng(0).random((PLANES, 96, 64)).astype(np.float32)
     one, other = (load_detector(str(path), how)(planes) for how in ("torch", "onnx"))
     assert one.shape == (96, 64)
@@ -139,3 +141,19 @@ def test_planes_hide_what_is_not_valid() -> None:
     assert not seen[:4, ~valid].any()
     assert not seen[4:, valid].any()
     assert not planes_of(one, valid)[4:].any()
+
+
+def test_refine_looks_where_a_detector_points(tmp_path: Path) -> None:
+    path, shape, about = tmp_path / "d.safetensors", (PLANES, 64, 80), {"kind": "detector", "width": "8"}
+    net, whole = Detector(8), np.ones((128, 128), bool)
+    torch.nn.init.zeros_(net.head.weight)
+    sample = simulate(PHOTO, np.random.default_rng(3), 128, kind="exposure", operator="hard")
+    one, other = (np.rint(p * 255).astype(np.uint8) for p in (sample.composite, sample.other))
+    found = {}
+    for name, likely in (("nowhere", -9.0), ("everywhere", 9.0)):
+        torch.nn.init.constant_(net.head.bias, likely)
+        write_network(path, net, about, outputs=("logits",), shape=shape, align=8)
+        load_detector.cache_clear()
+        found[name] = composer.refine(one, other=other, detector=path).image
+    assert np.array_equal(found["nowhere"], one)
+    assert np.array_equal(found["everywhere"], composer.refine(one, whole, other=other).image)

@@ -29,13 +29,15 @@ class Colour:
 
     fixed: tuple[str, ...] = ("width",)
 
+    dropout = 0.1
+
     def __init__(self, recipe: Recipe, digest: str = "d", spoil: Callable[[int], bool] = lambda k: False):
         self.recipe, self.digest, self.spoil = recipe, digest, spoil
         self.about = {"kind": "colour", "width": str(recipe.width)}
         self.concern = ""
 
     def build(self, device: Any) -> dict[str, Any]:
-        self.net = torch.nn.Sequential(torch.nn.Linear(self.recipe.width, 1), torch.nn.Dropout(0.1))
+        self.net = torch.nn.Sequential(torch.nn.Linear(self.recipe.width, 1), torch.nn.Dropout(self.dropout))
         self.optimiser = torch.optim.Adam(self.net.parameters(), 0.05)
         return {"net": self.net, "optimiser": self.optimiser}
 

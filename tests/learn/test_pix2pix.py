@@ -133,6 +133,13 @@ def test_one_pair_is_learnt_by_heart(tmp_path: Path) -> None:
     assert found["share_left"] < 0.6
 
 
+def test_worries_in_words() -> None:
+    model = Translation(Recipe(), Spoiled(SPLIT))
+    assert model.worry([{"judge": 0.5}] * 100) == ""
+    assert "does not move" in model.worry([{"judge": 0.693}] * 100)
+    assert "never wrong" in model.worry([{"judge": 0.001}] * 100)
+
+
 @pytest.mark.parametrize("inputs", [3, 11])
 def test_the_mask_holds_and_results_repeat(tmp_path: Path, inputs: int) -> None:
     path, mask = weights(tmp_path / "p.safetensors", inputs), np.zeros((90, 130), np.float32)

@@ -19,7 +19,7 @@ from composer.learn.network import INPUTS, Refiner  # noqa: E402
 from composer.learn.photographs import Split  # noqa: E402
 from composer.learn.runtime import HALO, TILE, changes, load_refiner  # noqa: E402
 from composer.learn.simulator import planes_of, simulate  # noqa: E402
-from composer.learn.training import Recipe, Refinement  # noqa: E402
+from composer.learn.training import Recipe, Refinement, by_heart  # noqa: E402
 from composer.learn.weights import read_weights, write_weights  # noqa: E402
 
 PHOTOS = [np.ascontiguousarray(np.rot90(skimage.data.astronaut(), k)) for k in range(4)] + [
@@ -104,12 +104,18 @@ def test_runs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("unexported")
 def test_one_batch_can_be_learnt_by_heart(tmp_path: Path) -> None:
-    split = Split.of([PHOTOS[0]] * 6)
-    train_refiner(
-        split, tmp_path, Recipe(steps=40, batch=2, size=64, width=16, rate=2e-3, adversary=0, seed=3)
-    )
-    found = losses(tmp_path)
-    assert np.mean(found[-8:]) < 0.9 * np.mean(found[:8])
+    recipe = by_heart(Recipe(steps=150, width=16, rate=2e-3, seed=1))
+    found = train(Refinement(recipe, Split.of([PHOTOS[0]] * 6)), Session(tmp_path, overfit=True))
+    assert found["share_left"] < 0.5
+
+
+def test_worries_in_words() -> None:
+    model = Refinement(SMALL, Split.of(PHOTOS))
+    well = {"colour": 0.1, "open": 0.2, "judge": 1.5}
+    assert model.worry([well] * 100) == ""
+    assert "gate is closed" in model.worry([{**well, "open": 0.001}] * 100)
+    assert "does not move" in model.worry([{**well, "judge": 1.99}] * 100)
+    assert model.worry([{"colour": 0.1, "open": 0.2}] * 100) == ""  # the discriminator is not heard yet
 
 
 def test_what_lies_beyond_the_halo_hardly_matters() -> None:
@@ -131,7 +137,8 @@ def test_what_lies_beyond_the_halo_hardly_matters() -> None:
 def test_torch_and_onnxruntime_agree(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     about = {"kind": "refiner", "width": "8"}
-    write_network(tmp_path / "r.safetensors", lively(), about, ("change", "gate"), INPUTS, side=96)
+    path, outputs, shape = tmp_path / "r.safetensors", ("change", "gate"), (INPUTS, 64, 80)
+    write_network(path, lively(), about, outputs=outputs, shape=shape)
     planes = seen(96)
     one, other = (load_refiner(str(tmp_path / "r.safetensors"), how)(planes) for how in ("torch", "onnx"))
     np.testing.assert_allclose(one, other, atol=1e-4)

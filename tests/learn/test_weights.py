@@ -36,6 +36,16 @@ def test_a_pickle_is_never_opened(tmp_path: Path, data: bytes) -> None:
         read_weights(tmp_path / "w.pt", "test")
 
 
+@pytest.mark.parametrize("length", [0x80, 0x4B50])
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "w.safetensors"
+    write_weights(path, {}, {"kind": "test", "x": ""})
+    spare = length - int.from_bytes(path.read_bytes()[:8], "little")
+    write_weights(path, {}, {"kind": "test", "x": "y" * spare})
+    assert path.read_bytes()[:2] == length.to_bytes(2, "little")
+    assert read_weights(path, "test")[1]["x"] == "y" * spare
+
+
 def test_other_weights_and_no_weights_are_refused(tmp_path: Path) -> None:
     write_weights(tmp_path / "w.safetensors", ARRAYS, {"kind": "other"})
     with pytest.raises(WeightsError, match='holds "other"'):
