@@ -1,0 +1,141 @@
+"""Denoising by overlapping cosine transforms, in two passes.
+
+Every block of a grid that moves by a few pixels is transformed, small coefficients are dropped, and all
+blocks that cover a pixel are averaged, those that need few coefficients counting more (Yaroslavsky et al.,
+2001). What comes out tells a second pass, on larger blocks, what each coefficient of the scene may be, and
+how much of the noisy one to keep (empirical Wiener filter, as in BM3D's second step; Dabov et al., 2007).
+Colours are turned so that brightness stands alone.
+
+A tile's result does not depend on the tile: blocks lie on absolute places.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.backend import namespace
+
+Array = NDArray[Any]
+
+__all__ = ["ALIGN", "HALO", "coefficients", "denoised", "from_opponent", "mirrored", "to_opponent"]
+
+FIRST = 8, 2  # pixels of a block, and by how many the grid moves
+SECOND = 16, 4
+ALIGN = 16  # pixels on whose multiples tiles begin
+HALO = 32  # pixels around a tile, of which the outermost are computed from fewer blocks
+DROPPED = 2.7  # deviations of the noise, below which a coefficient is dropped
+_R2, _R3, _R6 = (1 / math.sqrt(n) for n in (2, 3, 6))
+OPPONENT = ((_R3, _R3, _R3), (_R2, 0.0, -_R2), (_R6, -2 * _R6, _R6))  # orthonormal: noise stays what it is
+
+Shrink = Callable[[Any, Any], tuple[Any, Any]]
+
+
+def denoised(planes: Any, variance: Callable[[Any], Any]) -> Any:
+    """Take the noise out of a tile.
+
+    Parameters
+    ----------
+    planes : (C, H, W) float32
+        Opponent colours, brightness first; sizes are multiples of 16.
+    variance : callable
+        Turns the mean of the first plane over blocks, an array of any shape, into the noise's variance in
+        each plane, (C, ...).
+
+    Returns
+    -------
+    (C, H, W) float32; less than 32 pixels from the edges it is not what a larger tile would give.
+    """
+    xp = namespace(planes)
+
+    def dropped(noisy: Any, _: Any) -> tuple[Any, Any]:
+        power = _per_block(variance(_means(noisy)))
+        keep = xp.astype(noisy * noisy > DROPPED**2 * power, xp.float32)
+        keep[:, :, 0, :, 0] = 1.0
+        return noisy * keep, 1 / xp.sum(keep, axis=(2, 4))
+
+    def wiener(noisy: Any, pilot: Any) -> tuple[Any, Any]:
+        power = pilot * pilot
+        gain = power / (power + _per_block(variance(_means(pilot))))
+        gain[:, :, 0, :, 0] = 1.0
+        return noisy * gain, 1 / xp.sum(gain * gain, axis=(2, 4))
+
+    pilot = _overlapped((planes,), dropped, *FIRST)
+    return _overlapped((planes, pilot), wiener, *SECOND)
+
+
+def _means(blocks: Any) -> Any:
+    """Return the mean of the first plane in each block (rows, columns)."""
+    return blocks[0, :, 0, :, 0] / blocks.shape[2]
+
+
+def _per_block(values: Any) -> Any:
+    """Spread (C, rows, columns) over the coefficients (C, rows, n, columns, n)."""
+    return values[:, :, None, :, None]
+
+
+def _overlapped(planes: tuple[Any, ...], shrink: Shrink, size: int, step: int) -> Any:
+    """Change blocks of one picture, or by another one, and average what overlaps.
+
+    Rows are transformed once for all columns in which blocks may begin. `shrink` is given coefficients
+    (C, rows, n, columns, n) of each picture, and returns new ones and block's weights (C, rows, columns).
+    """
+    xp = namespace(*planes)
+    basis = xp.asarray(_basis(size))
+    count, height, width = planes[0].shape
+    total, weights = xp.zeros_like(planes[0]), xp.zeros_like(planes[0])
+    for y in range(0, size, step):
+        rows = (height - y) // size
+        inside = slice(y, y + rows * size)
+        bands = [basis @ xp.reshape(p[:, inside, :], (count, rows, size, width)) for p in planes]
+        band = xp.zeros_like(bands[0])
+        counted = xp.zeros((count, rows, width), dtype=xp.float32)
+        for x in range(0, size, step):
+            columns = (width - x) // size
+            shape = count, rows, size, columns, size
+            across = slice(x, x + columns * size)
+            blocks = [xp.reshape(b[:, :, :, across], shape) @ basis.T for b in bands]
+            changed, weight = shrink(blocks[0], blocks[-1])
+            back = (changed * _per_block(weight)) @ basis
+            band[:, :, :, across] += xp.reshape(back, (count, rows, size, columns * size))
+            counted[:, :, across] += xp.repeat(weight, size, axis=2)
+        total[:, inside, :] += xp.reshape(basis.T @ band, (count, rows * size, width))
+        weights[:, inside, :] += xp.repeat(counted, size, axis=1)
+    return total / weights
+
+
+def _basis(size: int) -> Array:
+    """Return the orthonormal cosine transform of type 2 as a matrix."""
+    k, x = np.mgrid[:size, :size]
+    waves = np.cos(np.pi * k * (2 * x + 1) / (2 * size)) * math.sqrt(2 / size)
+    waves[0] = math.sqrt(1 / size)
+    return waves.astype(np.float32)
+
+
+def coefficients(blocks: Array) -> Array:
+    """Transform blocks (..., n, n)."""
+    basis = _basis(blocks.shape[-1])
+    return np.asarray(basis @ blocks @ basis.T)
+
+
+def to_opponent(pixels: Array) -> Array:
+    """Turn (h, w, C) into planes (C, h, w): brightness times the root of 3, two differences of colours."""
+    planes = np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    return planes if len(planes) == 1 else np.tensordot(np.array(OPPONENT, np.float32), planes, 1)
+
+
+def from_opponent(planes: Array) -> Array:
+    """Turn planes (C, h, w) back into (h, w, C)."""
+    back = planes if len(planes) == 1 else np.tensordot(np.array(OPPONENT, np.float32).T, planes, 1)
+    return np.ascontiguousarray(back.transpose(1, 2, 0))
+
+
+def mirrored(first: int, last: int, size: int) -> Array:
+    """Return the places first..last - 1 of a row of `size`, mirrored at its ends without repeating them."""
+    period = max(2 * size - 2, 1)
+    places = np.arange(first, last) % period
+    return np.minimum(places, period - places)
