@@ -15,6 +15,7 @@ from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.errors import OptionError, OutputError
 from composer.media.encode import write_image
+from composer.media.jpeg import coding_of
 from composer.media.masks import TOP
 from composer.media.picture import (
     Picture,
@@ -125,9 +126,9 @@ def repair(
     kinds = kinds_of(faults, without, mask is not None or box is not None, find_only)
     target = Path(output) if output is not None else None
     context, watch = begun(device, workers, max_memory, observe, cancelled)
-    setting = Setting(grain, context)
     picture = read_picture(photo, "photo", context.max_memory)
     _check_target(target, picture, find_only)
+    setting = Setting(grain, coding_of(picture.photo), context)
     allowed = None if source is None else _mask(source, "source mask", picture)
     boxes, valid = _boxes(box), _valid(picture)
     notes: tuple[str, ...] = ()

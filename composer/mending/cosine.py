@@ -22,7 +22,10 @@ from composer.backend import namespace
 
 Array = NDArray[Any]
 
-__all__ = ["ALIGN", "HALO", "coefficients", "denoised", "from_opponent", "mirrored", "to_opponent"]
+__all__ = [
+    "ALIGN", "HALO", "coefficients", "denoised", "dropping", "from_opponent", "overlapped", "to_opponent",
+    "values", "wiener",
+]  # fmt: skip
 
 FIRST = 8, 2  # pixels of a block, and by how many the grid moves
 SECOND = 16, 4
@@ -50,22 +53,33 @@ def denoised(planes: Any, variance: Callable[[Any], Any]) -> Any:
     -------
     (C, H, W) float32; less than 32 pixels from the edges it is not what a larger tile would give.
     """
-    xp = namespace(planes)
+    pilot = overlapped((planes,), dropping(lambda b: DROPPED**2 * _per_block(variance(_means(b)))), *FIRST)
+    return overlapped((planes, pilot), wiener(lambda b: _per_block(variance(_means(b)))), *SECOND)
 
-    def dropped(noisy: Any, _: Any) -> tuple[Any, Any]:
-        power = _per_block(variance(_means(noisy)))
-        keep = xp.astype(noisy * noisy > DROPPED**2 * power, xp.float32)
+
+def dropping(limit: Callable[[Any], Any]) -> Shrink:
+    """Drop coefficients whose square is not above a limit, which is made from them; means stay."""
+
+    def shrink(noisy: Any, _: Any) -> tuple[Any, Any]:
+        xp = namespace(noisy)
+        keep = xp.astype(noisy * noisy > limit(noisy), xp.float32)
         keep[:, :, 0, :, 0] = 1.0
         return noisy * keep, 1 / xp.sum(keep, axis=(2, 4))
 
-    def wiener(noisy: Any, pilot: Any) -> tuple[Any, Any]:
+    return shrink
+
+
+def wiener(variance: Callable[[Any], Any]) -> Shrink:
+    """Keep of each coefficient the share that a pilot's square has in it and the noise; means stay."""
+
+    def shrink(noisy: Any, pilot: Any) -> tuple[Any, Any]:
+        xp = namespace(noisy, pilot)
         power = pilot * pilot
-        gain = power / (power + _per_block(variance(_means(pilot))))
+        gain = power / (power + variance(pilot))
         gain[:, :, 0, :, 0] = 1.0
         return noisy * gain, 1 / xp.sum(gain * gain, axis=(2, 4))
 
-    pilot = _overlapped((planes,), dropped, *FIRST)
-    return _overlapped((planes, pilot), wiener, *SECOND)
+    return shrink
 
 
 def _means(blocks: Any) -> Any:
@@ -78,7 +92,7 @@ def _per_block(values: Any) -> Any:
     return values[:, :, None, :, None]
 
 
-def _overlapped(planes: tuple[Any, ...], shrink: Shrink, size: int, step: int) -> Any:
+def overlapped(planes: tuple[Any, ...], shrink: Shrink, size: int, step: int) -> Any:
     """Change blocks of one picture, or by another one, and average what overlaps.
 
     Rows are transformed once for all columns in which blocks may begin. `shrink` is given coefficients
@@ -116,10 +130,16 @@ def _basis(size: int) -> Array:
     return waves.astype(np.float32)
 
 
-def coefficients(blocks: Array) -> Array:
+def coefficients(blocks: Any) -> Any:
     """Transform blocks (..., n, n)."""
-    basis = _basis(blocks.shape[-1])
-    return np.asarray(basis @ blocks @ basis.T)
+    basis = namespace(blocks).asarray(_basis(blocks.shape[-1]))
+    return basis @ blocks @ basis.T
+
+
+def values(blocks: Any) -> Any:
+    """Undo `coefficients`."""
+    basis = namespace(blocks).asarray(_basis(blocks.shape[-1]))
+    return basis.T @ blocks @ basis
 
 
 def to_opponent(pixels: Array) -> Array:
@@ -132,10 +152,3 @@ def from_opponent(planes: Array) -> Array:
     """Turn planes (C, h, w) back into (h, w, C)."""
     back = planes if len(planes) == 1 else np.tensordot(np.array(OPPONENT, np.float32).T, planes, 1)
     return np.ascontiguousarray(back.transpose(1, 2, 0))
-
-
-def mirrored(first: int, last: int, size: int) -> Array:
-    """Return the places first..last - 1 of a row of `size`, mirrored at its ends without repeating them."""
-    period = max(2 * size - 2, 1)
-    places = np.arange(first, last) % period
-    return np.minimum(places, period - places)

@@ -74,7 +74,10 @@ def find_faults(
 
 def _set(setting: Setting) -> dict[str, Finder]:
     """Return the finders that depend on the setting."""
-    return {"noise": partial(find_noise, least=setting.grain)}
+    return {
+        "blocking": partial(find_blocking, coding=setting.coding),
+        "noise": partial(find_noise, least=setting.grain),
+    }
 
 
 def _smoothed(pixels: Array, faults: Sequence[Fault]) -> Array:

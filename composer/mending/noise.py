@@ -10,22 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend import namespace, to_device, to_numpy
-from composer.backend.parallel import over
-from composer.media.picture import as_float, as_stored
 from composer.mending.cosine import (
     ALIGN,
     HALO,
     coefficients,
     denoised,
     from_opponent,
-    mirrored,
     to_opponent,
 )
+from composer.mending.tiling import Grid, by_tiles
 from composer.records import Context, Fault, Rect
 
 Array = NDArray[Any]
@@ -130,55 +127,20 @@ def denoise(pixels: Array, valid: Array, noise: Noise, context: Context) -> Arra
     -------
     (H, W, C) of the same type.
     """
-    result = pixels.copy()
-    table = _table(noise)
-    nearest = None if valid.all() else _nearest(valid)
-
-    def work(corner: tuple[int, int]) -> Array:
-        return _tile(pixels, nearest, corner, table, context.device)
-
-    height, width = valid.shape
-    corners = [(y, x) for y in range(0, height, TILE) for x in range(0, width, TILE)]
-    for (y, x), values in zip(corners, over(context, "denoise", work, corners), strict=True):
-        inside = valid[y : y + TILE, x : x + TILE]
-        result[y : y + TILE, x : x + TILE][inside] = values[inside]
-    return result
-
-
-def _nearest(valid: Array) -> Array:
-    """Return the place (y * W + x) of the valid pixel that is nearest to each, (H, W) int."""
-    _, labels = cv2.distanceTransformWithLabels(
-        (~valid).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    places = np.zeros(int(labels.max()) + 1, np.int64)
-    places[labels[valid]] = np.flatnonzero(valid)
-    return places[labels]
-
-
-def _tile(pixels: Array, nearest: Array | None, corner: tuple[int, int], table: Array, device: str) -> Array:
-    """Return a tile without noise, as it is stored."""
-    sides = [min(TILE, n - at) for n, at in zip(pixels.shape, corner, strict=False)]
-    ys, xs = (
-        mirrored(at - HALO, at + -(-side // ALIGN) * ALIGN + HALO, n)
-        for at, side, n in zip(corner, sides, pixels.shape, strict=False)
-    )
-    if nearest is None:
-        around = pixels[np.ix_(ys, xs)]
-    else:
-        around = pixels.reshape(-1, pixels.shape[2])[nearest[np.ix_(ys, xs)]]
-    planes = to_device(to_opponent(as_float(around)), device)
-    tables = to_device(table, device)
-    xp = namespace(planes)
-    scale = (table.shape[1] - 1) / len(table) ** 0.5
+    table = to_device(_table(noise), context.device)
+    scale = (table.shape[1] - 1) / table.shape[0] ** 0.5
 
     def variance(means: Any) -> Any:
+        xp = namespace(means)
         codes = xp.astype(xp.clip(means * scale, 0, table.shape[1] - 1), xp.int32)
-        flat = xp.reshape(codes, (-1,))
-        return xp.reshape(xp.take(tables, flat, axis=1), (len(table), *means.shape))
+        found = xp.take(table, xp.reshape(codes, (-1,)), axis=1)
+        return xp.reshape(found, (table.shape[0], *means.shape))
 
-    clean = from_opponent(to_numpy(denoised(planes, variance)))
-    inner = clean[HALO : HALO + sides[0], HALO : HALO + sides[1]]
-    return as_stored(inner, pixels.dtype)
+    def clean(around: Array) -> Array:
+        planes = to_device(to_opponent(around), context.device)
+        return from_opponent(to_numpy(denoised(planes, variance)))
+
+    return by_tiles(pixels, valid, clean, Grid(TILE, HALO, ALIGN), context)
 
 
 def _table(noise: Noise) -> Array:

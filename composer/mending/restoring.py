@@ -13,7 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.media.jpeg import Coding
 from composer.media.picture import as_float
+from composer.mending.blocks import coding_seen
+from composer.mending.deblocking import deblock, quality_of
 from composer.mending.noise import GRAIN, denoise, estimate
 from composer.records import Context, Fault
 
@@ -30,10 +33,13 @@ class Setting:
     ----------
     grain : float
         The noise, of 255, that is none yet.
+    coding : Coding or None
+        How the picture's file is coded, if it is a JPEG file.
     context : Context
     """
 
     grain: float = GRAIN
+    coding: Coding | None = None
     context: Context = field(default_factory=Context)
 
 
@@ -67,7 +73,17 @@ def _without_noise(pixels: Array, valid: Array, fault: Fault, setting: Setting) 
     return Restored(clean, "wiener", f"noise of sigma {255 * noise.typical:.1f} (of 255) was taken out")
 
 
+def _without_blocks(pixels: Array, valid: Array, fault: Fault, setting: Setting) -> Restored | None:
+    coding = coding_seen(as_float(pixels), setting.coding)
+    if coding is None or len(coding.steps) != pixels.shape[2]:
+        return None
+    clean = deblock(pixels, valid, coding, setting.context)
+    what = f"JPEG compression of quality {quality_of(coding)}"
+    return Restored(clean, "quantisation", f"blocks and ringing of {what} were taken out")
+
+
 RESTORERS: dict[str, Restorer] = {
+    "blocking": _without_blocks,
     "noise": _without_noise,
 }
 

@@ -11,8 +11,9 @@ import pytest
 from numpy.typing import NDArray
 
 from composer.mending import noise as module
-from composer.mending.cosine import denoised, mirrored
+from composer.mending.cosine import denoised
 from composer.mending.noise import denoise, estimate, find_noise
+from composer.mending.tiling import mirrored
 from composer.records import Context
 from composer.samples import picture
 
