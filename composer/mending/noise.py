@@ -2,7 +2,8 @@
 
 The level comes from the finest waves of the smoothest blocks (Ponomarenko et al., 2007): which blocks are
 smooth is told by their coarse waves, so that the choice does not favour quiet ones. It is measured brightness
-by brightness: photons make light parts noisier, the encoding of photographs dark ones.
+by brightness: photons make light parts noisier, the encoding of photographs dark ones. Foliage and gravel may
+fill a photograph too, but their waves weaken as they get finer, and some brightness is without them.
 """
 
 from __future__ import annotations
@@ -34,9 +35,13 @@ TILE = 512
 BLOCK = 8
 COARSE, FINE = 4, 8  # sums of a wave's two numbers: coarse up to, fine from
 SMOOTHEST = 0.1  # of the blocks of each brightness
+WHITE = 2.0  # times the fine waves' power: what middle ones have at most where both are noise
+COLOURED = 1.0  # times the noise of both colours, up to which that of brightness is trusted
+MOST = 0.33  # of the brightnesses, that must show nothing but noise
 CLIPPED = 1 / 255  # from black and white, where noise is cut off
 CUT_OFF = 0.03  # of a block's values
 BANDS = 12  # of brightness, at most
+QUIET = 0.2  # of the brightnesses, that may have less than half of the noise that is told
 FEWEST = 24  # smooth blocks that tell something about a brightness
 ENOUGH = 120_000  # blocks
 MEDIAN = 0.976  # of the mean of 28 squares of Gaussian numbers, over many blocks
@@ -69,13 +74,16 @@ def find_noise(pixels: Array, valid: Array | None = None, least: float = GRAIN) 
     noise = estimate(pixels, valid)
     if noise is None or 255 * noise.typical < least:
         return []
+    quiet = 255 * float(np.sqrt(np.quantile(noise.variance.mean(0), QUIET)))
+    if quiet < least / 2:
+        return []
     height, width = pixels.shape[:2]
     sure = 1 - 0.5 * least / (255 * noise.typical) if least else 1.0
     return [Fault("noise", Rect(0, 0, width, height), sure, strength=255 * noise.typical)]
 
 
 def estimate(pixels: Array, valid: Array | None = None) -> Noise | None:
-    """Estimate the noise of (H, W, C) float32; None where there are too few blocks to tell."""
+    """Estimate the noise of (H, W, C) float32; None where too few blocks show nothing else."""
     blocks = _blocks(pixels, valid)
     count = blocks.shape[1] if blocks.ndim == 4 else 0
     if count < 2 * FEWEST:
@@ -84,13 +92,20 @@ def estimate(pixels: Array, valid: Array | None = None) -> Noise | None:
     waves = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
     squares = blocks * blocks
     coarse = squares[:, :, (waves > 0) & (waves <= COARSE)].mean(2).sum(0)
+    middle = squares[:, :, (waves > COARSE) & (waves < FINE)].mean(2)
     fine = squares[:, :, waves >= FINE].mean(2)
     means = blocks[0, :, 0, 0] / (BLOCK * np.sqrt(len(blocks)))
     groups = np.array_split(np.argsort(means, kind="stable"), bands)
     smooth = [g[np.argsort(coarse[g], kind="stable")[: max(FEWEST, int(len(g) * SMOOTHEST))]] for g in groups]
     variance = np.array([np.median(fine[:, g], axis=1) / MEDIAN for g in smooth]).T
-    typical = float(np.sqrt(np.median(variance.mean(0))))
-    return Noise(np.array([means[g].mean() for g in smooth]), variance, typical)
+    brightness = np.array([means[g].mean() for g in smooth])
+    white = np.array([np.median(middle[0, g]) <= WHITE * np.median(fine[0, g]) for g in smooth])
+    white |= variance[0] <= COLOURED * variance[1:].sum(0)  # no texture is as strong in colours
+    if white.sum() < bands * MOST:
+        return None
+    trusted = np.array([np.interp(brightness, brightness[white], v[white]) for v in variance])
+    variance = np.minimum(variance, trusted)
+    return Noise(brightness, variance, float(np.sqrt(np.median(variance.mean(0)))))
 
 
 def _blocks(pixels: Array, valid: Array | None) -> Array:
