@@ -74,10 +74,11 @@ def repair(
     mask : path or array (H, W), or None
         White (above one half) is what to fill. With a mask or a box no faults are looked for, and alpha
         stays.
-    faults : "auto", or one or several of "hole", "impulse", "pixel", "line", "blocking" and "noise"
-        What to look for; "auto" is all. A hole is what alpha hides, what is not finite, or exactly black
-        and ends suddenly; mending it makes it opaque. Holes, impulses, pixels and lines are filled, first;
-        then the others are restored, in the order given here.
+    faults : "auto", or one or several kinds
+        What to look for: "hole", "impulse", "pixel" and "line", which are filled; then, restored in this
+        order, "blocking", "banding", "noise" and "fading". "auto" is all but fading, which nothing tells from
+        a sunset or from fog. A hole is what alpha hides, what is not finite, or exactly black and ends
+        suddenly; mending it makes it opaque.
     without : one or several kinds
         What not to look for.
     find_only : bool

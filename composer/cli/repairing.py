@@ -54,7 +54,11 @@ def repair(
         typer.Option("--output", "-o", help="Where to write; for several photos or a folder, a folder."),
     ] = None,
     faults: Annotated[
-        str, typer.Option(metavar="KINDS", help="What to look for: hole,impulse,pixel,line,blocking,noise.")
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="What to look for: hole,impulse,pixel,line,blocking,banding,noise; fading if named.",
+        ),
     ] = "auto",
     without: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="What not to look for; may be repeated.")

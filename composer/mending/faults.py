@@ -10,7 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.mending.banding import find_banding
 from composer.mending.blocks import find_blocking
+from composer.mending.fading import find_fading
 from composer.mending.gaps import find_holes
 from composer.mending.impulses import find_bad_pixels, find_impulses
 from composer.mending.lines import find_lines
@@ -31,10 +33,12 @@ FINDERS: dict[str, Finder] = {
     "pixel": find_bad_pixels,
     "line": find_lines,
     "blocking": find_blocking,
+    "banding": find_banding,
     "noise": find_noise,
+    "fading": find_fading,
 }
 KINDS = tuple(FINDERS)
-BY_NAME: tuple[str, ...] = ()  # looked for only where they are named
+BY_NAME = ("fading",)  # looked for only where it is named
 AUTO = tuple(k for k in KINDS if k not in BY_NAME)
 SPECKLED = ("impulse", "pixel", "line")  # what would be taken for noise
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from composer.media.jpeg import Coding
 from composer.media.picture import as_float
+from composer.mending.banding import levelled
 from composer.mending.blocks import coding_seen
 from composer.mending.deblocking import deblock, quality_of
+from composer.mending.fading import levels, spread
 from composer.mending.noise import GRAIN, denoise, estimate
 from composer.records import Context, Fault
 
@@ -65,6 +67,12 @@ class Restored:
 Restorer = Callable[[Array, Array, Fault, Setting], Restored | None]
 
 
+def _without_bands(pixels: Array, valid: Array, fault: Fault, setting: Setting) -> Restored | None:
+    level = levelled(pixels, valid)
+    note = f"rows or columns that stood out by {fault.strength:.1f} (of 255) were levelled"
+    return None if level is pixels else Restored(level, "offsets", note)
+
+
 def _without_noise(pixels: Array, valid: Array, fault: Fault, setting: Setting) -> Restored | None:
     noise = estimate(as_float(pixels), valid)  # anew, since what came before may have taken some of it
     if noise is None or not noise.variance.any():
@@ -82,9 +90,18 @@ def _without_blocks(pixels: Array, valid: Array, fault: Fault, setting: Setting)
     return Restored(clean, "quantisation", f"blocks and ringing of {what} were taken out")
 
 
+def _without_fading(pixels: Array, valid: Array, fault: Fault, setting: Setting) -> Restored | None:
+    low, high = levels(as_float(pixels), valid)
+    ranges = ", ".join(f"{255 * a:.0f} to {255 * b:.0f}" for a, b in zip(low, high, strict=True))
+    note = f"channels that had faded to {ranges} (of 255) were spread"
+    return Restored(spread(pixels, low, high), "levels", note)
+
+
 RESTORERS: dict[str, Restorer] = {
     "blocking": _without_blocks,
+    "banding": _without_bands,
     "noise": _without_noise,
+    "fading": _without_fading,
 }
 
 
