@@ -38,7 +38,7 @@ OPPONENT = ((_R3, _R3, _R3), (_R2, 0.0, -_R2), (_R6, -2 * _R6, _R6))  # orthonor
 Shrink = Callable[[Any, Any], tuple[Any, Any]]
 
 
-def denoised(planes: Any, variance: Callable[[Any], Any]) -> Any:
+def denoised(planes: Any, variance: Callable[[Any], Any], spectrum: Array) -> Any:
     """Take the noise out of a tile.
 
     Parameters
@@ -48,13 +48,25 @@ def denoised(planes: Any, variance: Callable[[Any], Any]) -> Any:
     variance : callable
         Turns the mean of the first plane over blocks, an array of any shape, into the noise's variance in
         each plane, (C, ...).
+    spectrum : (C, 15)
+        By how much a coefficient's variance differs, by the sum of its numbers in blocks of 8 x 8.
 
     Returns
     -------
     (C, H, W) float32; less than 32 pixels from the edges it is not what a larger tile would give.
     """
-    pilot = overlapped((planes,), dropping(lambda b: DROPPED**2 * _per_block(variance(_means(b)))), *FIRST)
-    return overlapped((planes, pilot), wiener(lambda b: _per_block(variance(_means(b)))), *SECOND)
+    xp = namespace(planes)
+    first, second = (xp.asarray(_spread(spectrum, size)) for size, _ in (FIRST, SECOND))
+    limit = dropping(lambda b: _per_block(variance(_means(b))) * (DROPPED**2 * first))
+    pilot = overlapped((planes,), limit, *FIRST)
+    return overlapped((planes, pilot), wiener(lambda b: _per_block(variance(_means(b))) * second), *SECOND)
+
+
+def _spread(spectrum: Array, size: int) -> Array:
+    """Spread powers (C, 15), by sums of waves' numbers in blocks of 8, over (C, 1, size, 1, size)."""
+    sums = np.add.outer(np.arange(size), np.arange(size)) * (8 / size)
+    powers = np.array([np.interp(sums, np.arange(spectrum.shape[1]), p) for p in spectrum])
+    return powers.astype(np.float32)[:, None, :, None, :]
 
 
 def dropping(limit: Callable[[Any], Any]) -> Shrink:

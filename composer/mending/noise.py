@@ -33,6 +33,7 @@ __all__ = ["GRAIN", "Noise", "denoise", "estimate", "find_noise"]
 GRAIN = 5.0  # of 255, up to which noise is a photo's grain
 TILE = 512
 BLOCK = 8
+WAVES = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
 COARSE, FINE = 4, 8  # sums of a wave's two numbers: coarse up to, fine from
 SMOOTHEST = 0.1  # of the blocks of each brightness
 WHITE = 2.0  # times the fine waves' power: what middle ones have at most where both are noise
@@ -57,12 +58,16 @@ class Noise:
         Increasing, 0..1.
     variance : (C, n) float64
         Of values 0..1, in each opponent colour (`cosine.to_opponent`) at these brightnesses.
+    spectrum : (C, 15) float64
+        Power, relative to its mean, by the sum of a wave's two numbers in blocks of 8 x 8: 1 for white noise.
+        That of colours falls where these were stored at half the resolution.
     typical : float
         Standard deviation of a channel in the middle of all blocks.
     """
 
     brightness: Array
     variance: Array
+    spectrum: Array
     typical: float
 
 
@@ -89,23 +94,37 @@ def estimate(pixels: Array, valid: Array | None = None) -> Noise | None:
     if count < 2 * FEWEST:
         return None
     bands = int(np.clip(count * SMOOTHEST / FEWEST, 1, BANDS))
-    waves = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
     squares = blocks * blocks
-    coarse = squares[:, :, (waves > 0) & (waves <= COARSE)].mean(2).sum(0)
-    middle = squares[:, :, (waves > COARSE) & (waves < FINE)].mean(2)
-    fine = squares[:, :, waves >= FINE].mean(2)
+    coarse = squares[0][:, (WAVES > 0) & (WAVES <= COARSE)].mean(1)
+    middle = squares[0][:, (WAVES > COARSE) & (WAVES < FINE)].mean(1)
+    fine = squares[:, :, WAVES >= FINE].mean(2)
     means = blocks[0, :, 0, 0] / (BLOCK * np.sqrt(len(blocks)))
     groups = np.array_split(np.argsort(means, kind="stable"), bands)
     smooth = [g[np.argsort(coarse[g], kind="stable")[: max(FEWEST, int(len(g) * SMOOTHEST))]] for g in groups]
-    variance = np.array([np.median(fine[:, g], axis=1) / MEDIAN for g in smooth]).T
-    brightness = np.array([means[g].mean() for g in smooth])
-    white = np.array([np.median(middle[0, g]) <= WHITE * np.median(fine[0, g]) for g in smooth])
-    white |= variance[0] <= COLOURED * variance[1:].sum(0)  # no texture is as strong in colours
+    finest = np.array([np.median(fine[:, g], axis=1) / MEDIAN for g in smooth]).T
+    white = np.array([np.median(middle[g]) <= WHITE * np.median(fine[0, g]) for g in smooth])
+    white |= finest[0] <= COLOURED * finest[1:].sum(0)  # no texture is as strong in colours
     if white.sum() < bands * MOST:
         return None
+    colours = squares[1:, :, WAVES > 1].mean(2)
+    variance = np.vstack([finest[:1], np.array([np.median(colours[:, g], axis=1) for g in smooth]).T])
+    brightness = np.array([means[g].mean() for g in smooth])
     trusted = np.array([np.interp(brightness, brightness[white], v[white]) for v in variance])
     variance = np.minimum(variance, trusted)
-    return Noise(brightness, variance, float(np.sqrt(np.median(variance.mean(0)))))
+    chosen = np.concatenate([g for g, w in zip(smooth, white, strict=True) if w])
+    spectrum = np.stack([np.ones(WAVES.max() + 1), *(_spectrum(c) for c in squares[1:, chosen])])
+    return Noise(brightness, variance, spectrum, float(np.sqrt(np.median(variance.mean(0)))))
+
+
+def _spectrum(squares: Array) -> Array:
+    """Return the relative power of a colour's noise (15,) by the sum of a wave's numbers, from (n, 8, 8)."""
+    sums = np.arange(WAVES.max() + 1)
+    counts = np.bincount(WAVES.ravel())
+    centre = (1 - 2 / (9 * counts)) ** 3  # of the median of so many squares, to their mean
+    power = np.array([np.median(squares[:, s == WAVES].mean(1)) for s in sums]) / centre
+    power[:2] = power[2]
+    mean = float((power * counts)[2:].sum() / counts[2:].sum())
+    return power / mean if mean > 0 else np.ones(len(sums))
 
 
 def _blocks(pixels: Array, valid: Array | None) -> Array:
@@ -153,7 +172,7 @@ def denoise(pixels: Array, valid: Array, noise: Noise, context: Context) -> Arra
 
     def clean(around: Array) -> Array:
         planes = to_device(to_opponent(around), context.device)
-        return from_opponent(to_numpy(denoised(planes, variance)))
+        return from_opponent(to_numpy(denoised(planes, variance, noise.spectrum)))
 
     return by_tiles(pixels, valid, clean, Grid(TILE, HALO, ALIGN), context)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from typing import Any
 
 import array_api_strict as strict
@@ -9,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from composer.mending import noise as module
 from composer.mending.cosine import denoised
@@ -57,6 +60,22 @@ def test_noise_that_grows_with_light_is_followed(scene: Array) -> None:
     np.testing.assert_allclose(found.variance[0], 0.01 * found.brightness, rtol=0.25)
 
 
+def test_colours_stored_at_half_the_resolution_lose_their_noise_too(scene: Array) -> None:
+    bad = np.rint(noisy(scene, 25) * 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(bad).save(file, "JPEG", quality=95)
+    seen = np.asarray(Image.open(file))
+    found = estimate(seen.astype(np.float32) / 255)
+    assert found is not None
+    assert (found.spectrum[0] == 1).all()
+    assert (found.spectrum[1:, 2] > 3 * found.spectrum[1:, 12]).all()
+    everywhere = np.ones(seen.shape[:2], bool)
+    clean = denoise(seen, everywhere, found, Context())
+    as_white = denoise(seen, everywhere, replace(found, spectrum=np.ones((3, 15))), Context())
+    assert psnr(clean / 255, scene) > psnr(as_white / 255, scene) + 0.1
+    assert psnr(clean / 255, scene) > psnr(seen / 255, scene) + 4.5
+
+
 def test_a_clean_photograph_and_a_tiny_one_have_none(scene: Array) -> None:
     assert find_noise(scene) == []
     assert find_noise(noisy(scene, 30)[:7, :30]) == []
@@ -100,10 +119,13 @@ def test_tiles_and_threads_change_nothing(scene: Array, monkeypatch: pytest.Monk
 
 def test_any_array_namespace_gives_the_same(scene: Array) -> None:
     planes = np.ascontiguousarray(noisy(scene, 25)[:64, :96].transpose(2, 0, 1))
-    found = denoised(
-        strict.asarray(planes), lambda means: strict.full((3, *means.shape), 0.01, dtype=strict.float32)
-    )
-    expected = denoised(planes, lambda means: np.full((3, *means.shape), 0.01, np.float32))
+    spectrum = np.linspace(1.5, 0.5, 15) * np.ones((3, 1))
+
+    def even(means: Any) -> Any:
+        return strict.full((3, *means.shape), 0.01, dtype=strict.float32)
+
+    found = denoised(strict.asarray(planes), even, spectrum)
+    expected = denoised(planes, lambda means: np.full((3, *means.shape), 0.01, np.float32), spectrum)
     np.testing.assert_allclose(np.asarray(found), expected, atol=1e-5)
 
 
