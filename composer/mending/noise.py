@@ -3,7 +3,8 @@
 The level comes from the finest waves of the smoothest blocks (Ponomarenko et al., 2007): which blocks are
 smooth is told by their coarse waves, so that the choice does not favour quiet ones. It is measured brightness
 by brightness: photons make light parts noisier, the encoding of photographs dark ones. Foliage and gravel may
-fill a photograph too, but their waves weaken as they get finer, and some brightness is without them.
+fill a photograph too, but their waves weaken as they get finer, they differ from block to block, and some
+brightness is without them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ BLOCK = 8
 WAVES = np.add.outer(np.arange(BLOCK), np.arange(BLOCK))
 COARSE, FINE = 4, 8  # sums of a wave's two numbers: coarse up to, fine from
 SMOOTHEST = 0.1  # of the blocks of each brightness
+EVEN = (
+    2.7  # times as much in the tenth loudest block as in the tenth quietest: 1.9 for noise, and 3 for grass
+)
 WHITE = 2.0  # times the fine waves' power: what middle ones have at most where both are noise
 COLOURED = 1.0  # times the noise of both colours, up to which that of brightness is trusted
 MOST = 0.33  # of the brightnesses, that must show nothing but noise
@@ -102,7 +106,7 @@ def estimate(pixels: Array, valid: Array | None = None) -> Noise | None:
     groups = np.array_split(np.argsort(means, kind="stable"), bands)
     smooth = [g[np.argsort(coarse[g], kind="stable")[: max(FEWEST, int(len(g) * SMOOTHEST))]] for g in groups]
     finest = np.array([np.median(fine[:, g], axis=1) / MEDIAN for g in smooth]).T
-    white = np.array([np.median(middle[g]) <= WHITE * np.median(fine[0, g]) for g in smooth])
+    white = np.array([_like_noise(middle[g], fine[0, g]) for g in smooth])
     white |= finest[0] <= COLOURED * finest[1:].sum(0)  # no texture is as strong in colours
     if white.sum() < bands * MOST:
         return None
@@ -114,6 +118,12 @@ def estimate(pixels: Array, valid: Array | None = None) -> Noise | None:
     chosen = np.concatenate([g for g, w in zip(smooth, white, strict=True) if w])
     spectrum = np.stack([np.ones(WAVES.max() + 1), *(_spectrum(c) for c in squares[1:, chosen])])
     return Noise(brightness, variance, spectrum, float(np.sqrt(np.median(variance.mean(0)))))
+
+
+def _like_noise(middle: Array, fine: Array) -> bool:
+    """Tell whether the power of middle and fine waves (n,) in smooth blocks is that of noise."""
+    low, usual, high = np.quantile(fine, (0.1, 0.5, 0.9))
+    return bool(np.median(middle) <= WHITE * usual and high <= EVEN * low)
 
 
 def _spectrum(squares: Array) -> Array:
