@@ -132,3 +132,13 @@ def test_any_array_namespace_gives_the_same(scene: Array) -> None:
 def test_mirrored_places() -> None:
     assert mirrored(-3, 7, 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]
     assert mirrored(-2, 3, 1).tolist() == [0, 0, 0, 0, 0]
+
+
+def test_what_differs_from_block_to_block_is_texture() -> None:
+    random = np.random.default_rng(4)
+    amount = cv2.GaussianBlur(random.normal(size=(256, 256)), None, 6)[:, :, None]
+    rough = random.normal(size=(256, 256, 1)) * np.exp(0.7 * amount / amount.std()) * 0.06
+    ramp = np.tile(np.linspace(0.3, 0.7, 256), (256, 1))[:, :, None]
+    assert find_noise((ramp + rough).astype(np.float32)) == []
+    (fault,) = find_noise((ramp + random.normal(0, 0.06, rough.shape)).astype(np.float32))
+    assert fault.strength == pytest.approx(255 * 0.06, rel=0.05)
