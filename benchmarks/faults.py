@@ -20,9 +20,9 @@ import cv2
 import numpy as np
 from machine import facts
 from numpy.typing import NDArray
-from planting import Planted, plant
+from planting import PLANTS, Planted, plant
 
-from composer.mending.faults import KINDS, find_faults
+from composer.mending.faults import AUTO, KINDS, find_faults
 from composer.records import Fault
 
 Array = NDArray[Any]
@@ -54,7 +54,8 @@ def match(
     shape: tuple[int, int], truths: list[Planted], faults: list[Fault]
 ) -> tuple[list[bool], list[bool]]:
     """Say which planted faults are found, and which found ones are right."""
-    parts = [(f.rect.x0, f.rect.y0, f.mask) for f in faults]
+    everywhere = np.ones(shape, bool)
+    parts = [(f.rect.x0, f.rect.y0, everywhere if f.mask is None else f.mask) for f in faults]
     labels = np.zeros(shape, np.int32)
     sizes = np.array([0] + [int(m.sum()) for _, _, m in parts])
     for k, (x, y, mask) in enumerate(parts, 1):
@@ -137,7 +138,7 @@ def main() -> None:
     parser.add_argument(
         "--kinds",
         nargs="+",
-        default=list(KINDS),
+        default=list(AUTO),
         choices=KINDS,
     )
     parser.add_argument("--seeds", nargs="*", type=int, default=[1])
@@ -151,7 +152,7 @@ def main() -> None:
     for kind, names in untouched["alarms"].items():
         print(f"  {kind}: {len(names)} photos", dict(list(names.items())[:6]))
     scores = {}
-    for kind in kinds if given.seeds else ():
+    for kind in [k for k in kinds if k in PLANTS] if given.seeds else ():
         scores[kind] = score(photos, kind, given.seeds)
         print(kind, scores[kind])
     if given.json:

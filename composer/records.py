@@ -272,6 +272,8 @@ class Fault:
         What mended it; "" where nothing could.
     mask : (h, w) bool or None
         Where in `rect` it is; None is everywhere.
+    strength : float or None
+        How strong it is, in the unit of its kind: of noise the standard deviation, of 255.
     """
 
     kind: str
@@ -279,6 +281,7 @@ class Fault:
     confidence: float = 1.0
     operator: str = ""
     mask: Array | None = field(default=None, repr=False, compare=False)
+    strength: float | None = None
 
 
 @dataclass(frozen=True)

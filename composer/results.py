@@ -277,9 +277,9 @@ class Repaired(Edited):
     Attributes
     ----------
     mask : (H, W) bool
-        What was to be mended.
+        What was to be mended; what is wrong with the whole picture, as noise is, is not in it.
     faults : tuple of Fault
-        Each fault, and what mended it; blocking, which nothing mends, is not in the mask.
+        Each fault, and what mended it.
     """
 
     mask: Array = field(repr=False, compare=False)
@@ -293,6 +293,7 @@ class Repaired(Edited):
                 **{"x": f.rect.x0, "y": f.rect.y0, "width": f.rect.width, "height": f.rect.height},
                 "confidence": round(f.confidence, 3),
                 "operator": f.operator or None,
+                **({} if f.strength is None else {"strength": round(f.strength, 3)}),
             }
             for f in self.faults
         ]

@@ -17,6 +17,7 @@ from composer.batch import Batch, common_folder, files_below, folders_below, run
 from composer.errors import OptionError, OutputError, PhotoError
 from composer.media.encode import FORMATS, check_suffix
 from composer.media.inputs import SUFFIXES
+from composer.mending.noise import GRAIN
 from composer.pipeline import Pipeline
 from composer.records import Event
 
@@ -298,7 +299,8 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
     for name in plain:
         if name not in signature(repair).parameters.keys() - {"photo", "output", "page"} - OWN:
             raise OptionError(f"{name} is no option for many photos; it is one of one photo, or unknown")
-    check_fill(plain.get("fill", "auto"), len(plain.get("donors", ())), plain.get("grow", 0))
+    fill, donors = plain.get("fill", "auto"), plain.get("donors", ())
+    check_fill(fill, len(donors), plain.get("grow", 0), plain.get("grain", GRAIN))
     pointed = "mask" in plain or "box" in plain
     kinds_of(plain.get("faults", "auto"), plain.get("without", ()), pointed, plain.get("find_only", False))
     return plain

@@ -15,6 +15,7 @@ from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.errors import OptionError, OutputError
 from composer.media.encode import check_folder, write_image
+from composer.media.jpeg import coding_of
 from composer.media.masks import TOP
 from composer.media.picture import (
     Picture,
@@ -26,10 +27,12 @@ from composer.media.picture import (
 )
 from composer.mending.choosing import Fills, choose, operators, regions_of
 from composer.mending.donor import Donor, landmarks, registered
-from composer.mending.faults import KINDS
+from composer.mending.faults import AUTO, KINDS
 from composer.mending.filling import fill_holes, reachable
 from composer.mending.holes import clipped, grown
 from composer.mending.marking import Marked, find_marked, operated, point_at
+from composer.mending.noise import GRAIN
+from composer.mending.restoring import RESTORERS, Setting, restore_faults
 from composer.records import Context, Event, Fault, Rect
 from composer.report import write_painting
 from composer.results import Repaired
@@ -52,6 +55,7 @@ def repair(
     fill: str = "auto",
     box: Sequence[int] | Sequence[Sequence[int]] | None = None,
     grow: int = 0,
+    grain: float = GRAIN,
     source: Source | None = None,
     donors: Sequence[Source] = (),
     output: str | Path | None = None,
@@ -72,9 +76,11 @@ def repair(
     mask : path or array (H, W), or None
         White (above one half) is what to fill. With a mask or a box no faults are looked for, and alpha
         stays.
-    faults : "auto", or one or several of "hole", "impulse", "pixel", "line" and "blocking"
-        What to look for; "auto" is all. A hole is what alpha hides, what is not finite, or exactly black
-        and ends suddenly; mending it makes it opaque. Blocking is reported only.
+    faults : "auto", or one or several kinds
+        What to look for: "hole", "impulse", "pixel" and "line", which are filled; then, restored in this
+        order, "blocking", "banding", "noise" and "fading". "auto" is all but fading, which nothing tells from
+        a sunset or from fog. A hole is what alpha hides, what is not finite, or exactly black and ends
+        suddenly; mending it makes it opaque.
     without : one or several kinds
         What not to look for.
     find_only : bool
@@ -85,7 +91,9 @@ def repair(
     box : (x, y, width, height) or several of them, or None
         Rectangles to fill, beside the mask or in its place.
     grow : int
-        Pixels by which faults are made wider on all sides.
+        Pixels by which what is filled is made wider on all sides.
+    grain : float
+        Standard deviation, of 255, up to which noise is a photo's grain and stays. Noise is estimated.
     source : path or array (H, W), or None
         White is where patches are taken from; None lets them come from anywhere near.
     donors : paths or arrays
@@ -120,20 +128,21 @@ def repair(
     >>> [(f.kind, f.operator) for f in result.faults]
     [('box', 'mixed')]
     """
-    check_fill(fill, len(donors), grow)
+    check_fill(fill, len(donors), grow, grain)
     kinds = kinds_of(faults, without, mask is not None or box is not None, find_only)
     target = Path(output) if output is not None else None
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     picture = read_picture(photo, "photo", context.max_memory)
     _check_target(target, picture, find_only)
     _check_page(page, find_only)
+    setting = Setting(grain, coding_of(picture.photo), context)
     allowed = None if source is None else _mask(source, "source mask", picture)
     boxes, valid = _boxes(box), _valid(picture)
     notes: tuple[str, ...] = ()
     with one_thread_each():
         started = time.perf_counter()
         if kinds:
-            marked = find_marked(picture.pixels, valid, kinds, grow)
+            marked = find_marked(picture.pixels, valid, kinds, grow=grow, setting=setting)
             watch(Event("find", 1.0, time.perf_counter() - started))
         else:
             marked = _pointed_at(picture, valid, mask, boxes, grow)
@@ -142,7 +151,10 @@ def repair(
             names, notes, mended = _mended(
                 picture, marked, valid, context, fill=fill, donors=donors, source=allowed, seed=seed
             )
-    met = operated(marked, names)
+        met = operated(marked, names)
+        if not find_only:
+            mended, met, told = _restored(mended, valid | _filled(marked, names), met, setting)
+            notes += told
     notes += _remarks(met, bool(kinds), find_only)
     if page is not None:
         write_painting(
@@ -152,13 +164,13 @@ def repair(
         notes += _written(target, mended, picture, marked if find_only else None)
     pixels = mended.pixels if mended.alpha is None else np.dstack([mended.pixels, mended.alpha])
     return Repaired(
-        mask=marked.labels > 0, faults=met, output=target, notes=notes, stages=tuple(watch.stages.items()),
+        mask=marked.mask, faults=met, output=target, notes=notes, stages=tuple(watch.stages.items()),
         pixels=pixels if target is None or find_only else None, peak_mb=peak_mb(),
     )  # fmt: skip
 
 
-def check_fill(fill: str, donors: int, grow: int) -> None:
-    """Check the options of filling.
+def check_fill(fill: str, donors: int, grow: int, grain: float) -> None:
+    """Check the options of filling and restoring.
 
     Raises
     ------
@@ -170,6 +182,8 @@ def check_fill(fill: str, donors: int, grow: int) -> None:
         raise OptionError(f'fill is "{fill}" with {donors} donors; give donors to auto or donor only')
     if grow < 0:
         raise OptionError(f"grow is {grow}; give 0 or more pixels")
+    if not 0 <= grain < 255:
+        raise OptionError(f"grain is {grain}; give a deviation of 0 to 255")
 
 
 def kinds_of(
@@ -181,7 +195,7 @@ def kinds_of(
     ------
     OptionError
     """
-    wanted = KINDS if faults == "auto" else _several(faults)
+    wanted = AUTO if faults == "auto" else _several(faults)
     unwanted = _several(without)
     for kind in (*wanted, *unwanted):
         if kind not in KINDS:
@@ -253,14 +267,32 @@ def _opened(picture: Picture, marked: Marked, names: Sequence[str]) -> Array | N
     """Return alpha, opaque where a fault was mended that it hid; what a person pointed at stays hidden."""
     if picture.alpha is None or not any(f.kind == "hole" for f in marked.faults):
         return picture.alpha
-    filled = np.array([False, *map(bool, names)])[marked.labels]
-    return np.where(filled, picture.alpha.dtype.type(TOP[picture.alpha.dtype.name]), picture.alpha)
+    return np.where(
+        _filled(marked, names), picture.alpha.dtype.type(TOP[picture.alpha.dtype.name]), picture.alpha
+    )
+
+
+def _filled(marked: Marked, names: Sequence[str]) -> Array:
+    """Return which pixels are filled (H, W) bool, by the operators' names."""
+    return np.asarray(np.array([False, *map(bool, names)])[marked.labels])
+
+
+def _restored(
+    picture: Picture, valid: Array, faults: tuple[Fault, ...], setting: Setting
+) -> tuple[Picture, tuple[Fault, ...], tuple[str, ...]]:
+    """Mend what restorers mend; return the picture, itself where they did nothing, the faults, and notes."""
+    started = time.perf_counter()
+    pixels, met, notes = restore_faults(picture.pixels, valid, faults, setting)
+    if pixels is picture.pixels:
+        return picture, met, notes
+    setting.context.observe(Event("restore", 1.0, time.perf_counter() - started))
+    return replace(picture, pixels=pixels), met, notes
 
 
 def _written(target: Path, mended: Picture, picture: Picture, found: Marked | None) -> tuple[str, ...]:
     """Write the mask of what was found, the picture, or the photo's own file where nothing has changed."""
     if found is not None:
-        return tuple(write_image(target, np.where(found.labels > 0, 255, 0).astype(np.uint8)[:, :, None]))
+        return tuple(write_image(target, np.where(found.mask, 255, 0).astype(np.uint8)[:, :, None]))
     if mended is picture:
         return tuple(keep_picture(target, picture))
     return tuple(write_picture(target, mended.pixels, mended.alpha, picture))
@@ -329,11 +361,8 @@ def _remarks(faults: Sequence[Fault], looked: bool, find_only: bool) -> tuple[st
     """Return sentences on what was not mended, and where nothing was found."""
     if looked and not faults:
         return ("no faults found; the photo is as it was",)
-    notes: tuple[str, ...] = ()
-    if any(f.kind == "blocking" for f in faults):
-        notes += ("the blocks of strong JPEG compression show; nothing mends them yet",)
-    left = [f.rect for f in faults if not f.operator and f.kind != "blocking"]
-    if left and not find_only:
-        which = "1 hole touches" if len(left) == 1 else f"{len(left)} holes touch"
-        notes += (f"{which} nothing visible, at {left[0].x0}, {left[0].y0}, left unchanged",)
-    return notes
+    left = [f.rect for f in faults if not f.operator and f.kind not in RESTORERS]
+    if not left or find_only:
+        return ()
+    which = "1 hole touches" if len(left) == 1 else f"{len(left)} holes touch"
+    return (f"{which} nothing visible, at {left[0].x0}, {left[0].y0}, left unchanged",)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from composer.api.cloning import clone
 from composer.api.repairing import check_fill, kinds_of, repair
+from composer.mending.noise import GRAIN
 from composer.records import Context
 from composer.results import Edited
 
@@ -22,17 +23,19 @@ class Repair:
     """Mend the faults that are found.
 
     Options: `faults` and `without`, kinds with commas between them; `fill`, what fills holes; `grow`, by how
-    many pixels faults are made wider; `seed`, for the random search of patches.
+    many pixels faults are made wider; `grain`, the deviation up to which noise stays; `seed`, for the random
+    search of patches.
     """
 
     faults: str = "auto"
     without: str = ""
     fill: str = "auto"
     grow: int = 0
+    grain: float = GRAIN
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_fill(self.fill, 0, self.grow)
+        check_fill(self.fill, 0, self.grow, self.grain)
         kinds_of(*self._kinds(), pointed=False, find_only=False)
 
     def _kinds(self) -> tuple[str | list[str], list[str]]:
@@ -42,8 +45,8 @@ class Repair:
     def edit(self, picture: Array, context: Context) -> Edited:
         faults, without = self._kinds()
         return repair(
-            picture, faults=faults, without=without, fill=self.fill, grow=self.grow, seed=self.seed,
-            device=context.device, workers=context.workers, max_memory=context.max_memory,
+            picture, faults=faults, without=without, fill=self.fill, grow=self.grow, grain=self.grain,
+            seed=self.seed, device=context.device, workers=context.workers, max_memory=context.max_memory,
             cancelled=context.cancelled,
         )  # fmt: skip
 

@@ -52,7 +52,11 @@ def repair(
         typer.Option("--output", "-o", help="Where to write; for several photos or a folder, a folder."),
     ] = None,
     faults: Annotated[
-        str, typer.Option(metavar="KINDS", help="What to look for: hole,impulse,pixel,line,blocking.")
+        str,
+        typer.Option(
+            metavar="KINDS",
+            help="What to look for: hole,impulse,pixel,line,blocking,banding,noise; fading if named.",
+        ),
     ] = "auto",
     without: Annotated[
         list[str] | None, typer.Option(metavar="KIND", help="What not to look for; may be repeated.")
@@ -73,6 +77,10 @@ def repair(
     ] = None,
     fill: Annotated[Fill, typer.Option(help="What fills the holes.")] = Fill.auto,
     grow: Annotated[int, typer.Option(metavar="N", help="Make faults wider by N pixels.")] = 0,
+    grain: Annotated[
+        float,
+        typer.Option(metavar="SIGMA", help="Noise of this deviation (of 255) is grain and stays."),
+    ] = 5.0,
     source: Annotated[
         Path | None, typer.Option(metavar="MASK", help="Where patches are taken from, white.")
     ] = None,
@@ -101,6 +109,7 @@ def repair(
     def options() -> dict[str, Any]:
         return {
             "mask": mask, "box": [_box(b) for b in box or []] or None, "fill": fill.value, "grow": grow,
+            "grain": grain,
             "faults": faults if faults == "auto" else faults.split(","), "without": without or [],
             "find_only": find_only, "source": source, "donors": donor or [], "seed": seed,
             "device": device.value,

@@ -24,6 +24,7 @@ Array = NDArray[Any]
 __all__ = [
     "Picture",
     "as_float",
+    "as_stored",
     "check_target",
     "keep_picture",
     "read_mask",
@@ -96,6 +97,14 @@ def read_mask(source: str | Path | Array, name: str = "mask") -> Array:
 def as_float(pixels: Array) -> Array:
     """Return stored values as float32 0..1; floats as they are."""
     return pixels if pixels.dtype == np.float32 else pixels * np.float32(1 / TOP[pixels.dtype.name])
+
+
+def as_stored(values: Array, dtype: np.dtype[Any]) -> Array:
+    """Return float32 values 0..1 as a photo stores them: integers rounded and clipped, floats as they are."""
+    if dtype == np.float32:
+        return values
+    top = TOP[dtype.name]
+    return np.clip(np.rint(values * np.float32(top)), 0, top).astype(dtype)
 
 
 def check_target(output: Path, inputs: tuple[Photo, ...]) -> None:

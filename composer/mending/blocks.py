@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.media.jpeg import Coding
+from composer.mending.deblocking import COARSE, estimate_coding, quality_of
 from composer.mending.regions import brightness
 from composer.records import Fault, Rect
 
 Array = NDArray[Any]
 
-__all__ = ["block_grid", "find_blocking"]
+__all__ = ["block_grid", "coding_seen", "find_blocking"]
 
+SMALLEST = 64  # pixels, to tell
 CAP = 12 / 255  # larger differences are edges
 VISIBLE = 0.4  # excess of differences across borders relative to all, plus a level
 
@@ -39,14 +42,32 @@ def _phase(luma: Array) -> tuple[float, int]:
     return (float(means[best]) - others) / (float(np.median(steps)) + 1 / 255), (best + 2) % 8
 
 
-def find_blocking(pixels: Array, valid: Array | None = None) -> list[Fault]:
-    """Find the blocks of strong JPEG compression in (H, W, C) float32: one fault "blocking", or none."""
+def find_blocking(pixels: Array, valid: Array | None = None, coding: Coding | None = None) -> list[Fault]:
+    """Find strong JPEG compression of (H, W, C) float32: one fault "blocking", or none.
+
+    Its strength is the quality, 1 to 100; None where blocks show, and no steps that they might come from.
+    """
     height, width = pixels.shape[:2]
-    if min(height, width) < 64:
+    whole = Rect(0, 0, width, height)
+    found = coding_seen(pixels, coding)
+    if found is not None:
+        return [Fault("blocking", whole, strength=quality_of(found))]
+    if min(height, width) < SMALLEST:
         return []
     (across, _), (down, _) = block_grid(brightness(pixels))
     strength = (across + down) / 2
     if strength < VISIBLE:
         return []
-    whole = np.ones((height, width), bool) if valid is None else valid.copy()
-    return [Fault("blocking", Rect(0, 0, width, height), min(1.0, strength / VISIBLE / 2), mask=whole)]
+    return [Fault("blocking", whole, min(1.0, strength / VISIBLE / 2))]
+
+
+def coding_seen(pixels: Array, coding: Coding | None) -> Coding | None:
+    """Return a file's coding if it is coarse, or else the one that (H, W, C) float32 pixels show."""
+    if coding is not None and quality_of(coding) <= COARSE:
+        return coding
+    if min(pixels.shape[:2]) < SMALLEST:
+        return None
+    luma = brightness(pixels)
+    (_, x), (_, y) = block_grid(luma)
+    seen = (estimate_coding(luma, at, pixels.shape[2]) for at in dict.fromkeys(((y, x), (0, 0))))
+    return next((found for found in seen if found is not None), None)

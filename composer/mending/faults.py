@@ -3,31 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+import cv2
+import numpy as np
 from numpy.typing import NDArray
 
+from composer.mending.banding import find_banding
 from composer.mending.blocks import find_blocking
+from composer.mending.fading import find_fading
 from composer.mending.gaps import find_holes
 from composer.mending.impulses import find_bad_pixels, find_impulses
 from composer.mending.lines import find_lines
+from composer.mending.noise import find_noise
+from composer.mending.regions import covered
+from composer.mending.restoring import Setting
 from composer.records import Fault
 
 Array = NDArray[Any]
 
-__all__ = ["KINDS", "find_faults"]
+__all__ = ["AUTO", "KINDS", "find_faults"]
 
-FINDERS: dict[str, Callable[[Array, Array | None], list[Fault]]] = {
+Finder = Callable[[Array, Array | None], list[Fault]]
+
+FINDERS: dict[str, Finder] = {
     "hole": find_holes,
     "impulse": find_impulses,
     "pixel": find_bad_pixels,
     "line": find_lines,
     "blocking": find_blocking,
+    "banding": find_banding,
+    "noise": find_noise,
+    "fading": find_fading,
 }
 KINDS = tuple(FINDERS)
+BY_NAME = ("fading",)  # looked for only where it is named
+AUTO = tuple(k for k in KINDS if k not in BY_NAME)
+SPECKLED = ("impulse", "pixel", "line")  # what would be taken for noise
 
 
-def find_faults(pixels: Array, valid: Array | None = None, kinds: Sequence[str] = KINDS) -> list[Fault]:
+def find_faults(
+    pixels: Array,
+    valid: Array | None = None,
+    kinds: Sequence[str] = AUTO,
+    setting: Setting | None = None,
+) -> list[Fault]:
     """Find what is wrong with a picture.
 
     Parameters
@@ -37,14 +58,36 @@ def find_faults(pixels: Array, valid: Array | None = None, kinds: Sequence[str] 
         Where the picture shows something; None is everywhere.
     kinds : sequence of str
         Some of `KINDS`.
+    setting : Setting or None
+        None is the defaults.
 
     Returns
     -------
     Faults, by kind in the order of `KINDS`. Salt-and-pepper noise hides single pixels.
     """
     found: list[Fault] = []
+    finders = FINDERS | _set(setting or Setting())
     for kind in (k for k in KINDS if k in kinds):
         if kind == "pixel" and any(f.kind == "impulse" for f in found):
             continue
-        found += FINDERS[kind](pixels, valid)
+        if kind == "noise":
+            pixels = _smoothed(pixels, found)
+        found += finders[kind](pixels, valid)
     return found
+
+
+def _set(setting: Setting) -> dict[str, Finder]:
+    """Return the finders that depend on the setting."""
+    return {
+        "blocking": partial(find_blocking, coding=setting.coding),
+        "noise": partial(find_noise, least=setting.grain),
+    }
+
+
+def _smoothed(pixels: Array, faults: Sequence[Fault]) -> Array:
+    """Return the picture with medians in place of what is a pixel wide."""
+    specks = covered([f for f in faults if f.kind in SPECKLED], pixels.shape[:2])
+    if not specks.any():
+        return pixels
+    medians = [cv2.medianBlur(np.ascontiguousarray(p), 5) for p in np.moveaxis(pixels, 2, 0)]
+    return np.where(specks[:, :, None], np.dstack(medians), pixels)

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend.parallel import over
-from composer.media.masks import TOP
-from composer.media.picture import as_float
+from composer.media.picture import as_float, as_stored
 from composer.mending.holes import Hole, clipped, find_holes, grown
 from composer.records import Context, Rect
 
@@ -106,19 +105,11 @@ def _filled(pixels: Array, labels: Array, usable: Array, region: Region, fill: F
     hole = region.which[labels[around]]
     filled = fill(as_float(pixels[around]), hole, usable[around] & ~hole, region.around)
     core = _slices(Rect(*(v - o for v, o in zip(region.core, (x0, y0, x0, y0), strict=True))))
-    return _stored(filled[core][hole[core]], pixels.dtype)
+    return as_stored(filled[core][hole[core]], pixels.dtype)
 
 
 def _slices(rect: Rect) -> tuple[slice, slice]:
     return slice(rect.y0, rect.y1), slice(rect.x0, rect.x1)
-
-
-def _stored(values: Array, dtype: np.dtype[Any]) -> Array:
-    """Return float32 values as a photo stores them: integers rounded and clipped, floats as they are."""
-    if dtype == np.float32:
-        return values
-    top = TOP[dtype.name]
-    return np.clip(np.rint(values * np.float32(top)), 0, top).astype(dtype)
 
 
 def local_regions(labels: Array, holes: Sequence[Hole], which: Array) -> list[Region]:

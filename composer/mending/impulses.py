@@ -27,6 +27,7 @@ LEAST = 2.5 * LEVEL  # by which a bad pixel stands out
 CERTAIN = 0.5  # the lowest score of a bad pixel where there are few
 TAIL = (-6.0, -3.0)  # scores between which a photo's own lone pixels thin out
 JUMP = 0.12  # of an impulse against the median around it
+BEYOND_NOISE = 8.0  # times what pixels usually differ from that median: 5 deviations of noise
 RARE = 0.0008  # of the pixels: fewer extremes are no noise
 CLUMPED = 3.0  # times as many neighbours as chance gives are no noise
 SPREAD = 0.3  # of their mean density that at least half of the cells of an 8 x 8 grid have
@@ -82,7 +83,10 @@ def find_impulses(pixels: Array, valid: Array | None = None) -> list[Fault]:
     for c in range(pixels.shape[2]):
         channel = np.ascontiguousarray(pixels[:, :, c])
         extreme = (channel <= LEVEL) | (channel >= 1 - LEVEL)
-        mask |= extreme & (np.abs(channel - cv2.medianBlur(channel, 5)) > JUMP)
+        apart = np.abs(channel - cv2.medianBlur(channel, 5))
+        inside = apart[~extreme]
+        usual = float(np.median(inside)) if inside.size else 0.0  # noise reaches the extremes, too
+        mask |= extreme & (apart > max(JUMP, BEYOND_NOISE * usual))
     if valid is not None:
         mask &= valid
     cells = cv2.resize(mask.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)

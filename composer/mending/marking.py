@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from composer.media.picture import as_float
 from composer.mending.faults import find_faults
 from composer.mending.holes import Hole, find_holes, grown
+from composer.mending.regions import covered
+from composer.mending.restoring import RESTORERS, Setting
 from composer.records import Fault, Rect
 
 Array = NDArray[Any]
@@ -35,7 +37,9 @@ class Marked:
     specks : bool
     faults : tuple of Fault
     within : tuple of int
-        The hole that each fault is in; 0 where it is only reported.
+        The hole that each fault is in; 0 where it is not filled, but restored.
+    mask : (H, W) bool
+        Holes, and parts of the picture that are to be restored; what is wrong with the whole is not in it.
     """
 
     labels: Array = field(repr=False)
@@ -43,6 +47,7 @@ class Marked:
     specks: bool
     faults: tuple[Fault, ...]
     within: tuple[int, ...]
+    mask: Array = field(repr=False)
 
 
 def point_at(mask: Array, painted: Array) -> Marked:
@@ -51,10 +56,12 @@ def point_at(mask: Array, painted: Array) -> Marked:
     by_mask = np.isin(np.arange(1, len(holes) + 1), labels[painted])
     kinds = ("mask" if painted_on else "box" for painted_on in by_mask)
     faults = tuple(Fault(kind, hole.rect) for kind, hole in zip(kinds, holes, strict=True))
-    return Marked(labels, holes, False, faults, tuple(range(1, len(holes) + 1)))
+    return Marked(labels, holes, False, faults, tuple(range(1, len(holes) + 1)), labels > 0)
 
 
-def find_marked(pixels: Array, valid: Array, kinds: Sequence[str], grow: int = 0) -> Marked:
+def find_marked(
+    pixels: Array, valid: Array, kinds: Sequence[str], *, grow: int = 0, setting: Setting | None = None
+) -> Marked:
     """Find faults and mark those that can be mended.
 
     Parameters
@@ -65,31 +72,28 @@ def find_marked(pixels: Array, valid: Array, kinds: Sequence[str], grow: int = 0
     kinds : sequence of str
         Some of `faults.KINDS`.
     grow : int
-        Pixels by which faults are made wider on all sides.
+        Pixels by which what is filled is made wider on all sides.
+    setting : Setting or None
     """
     seen = as_float(pixels)
     if seen.dtype == pixels.dtype:
         seen = np.clip(np.nan_to_num(seen), 0, 1)
-    faults = find_faults(seen, valid, kinds)
+    faults = find_faults(seen, valid, kinds, setting)
     shape = valid.shape
-    wide = grown(_covered(faults, CUT_OUT, shape), grow)
-    thin = grown(_covered(faults, SPECKS, shape), grow) & ~wide
+    wide = grown(covered(_of(faults, CUT_OUT), shape), grow)
+    thin = grown(covered(_of(faults, SPECKS), shape), grow) & ~wide
     labels, holes = find_holes(wide)
     specks = bool(thin.any())
     if specks:
         labels[thin] = len(holes) + 1
         holes += (Hole(Rect(0, 0, shape[1], shape[0]), int(thin.sum()), 1 + 2 * grow, 1 + 2 * grow),)
-    return Marked(labels, holes, specks, tuple(faults), tuple(_hole_of(f, labels) for f in faults))
+    parts = covered([f for f in _of(faults, RESTORERS) if f.mask is not None], shape)
+    within = tuple(_hole_of(f, labels) for f in faults)
+    return Marked(labels, holes, specks, tuple(faults), within, parts | (labels > 0))
 
 
-def _covered(faults: Sequence[Fault], kinds: Sequence[str], shape: tuple[int, ...]) -> Array:
-    """Return where faults of some kinds are, (H, W) bool."""
-    covered = np.zeros(shape, bool)
-    for fault in faults:
-        if fault.kind in kinds:
-            x0, y0, x1, y1 = fault.rect
-            covered[y0:y1, x0:x1] |= True if fault.mask is None else fault.mask
-    return covered
+def _of(faults: Sequence[Fault], kinds: Collection[str]) -> list[Fault]:
+    return [f for f in faults if f.kind in kinds]
 
 
 def _hole_of(fault: Fault, labels: Array) -> int:

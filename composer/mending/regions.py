@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -13,7 +14,7 @@ from composer.records import Fault, Rect
 
 Array = NDArray[Any]
 
-__all__ = ["beyond_natural", "brightness", "fault_of", "regions"]
+__all__ = ["beyond_natural", "brightness", "covered", "fault_of", "regions"]
 
 EXPECTED = 0.1  # natural things beyond the limit of a photo without faults, by extrapolation
 EXPECTED_AMONG = 2.0  # and of one with faults
@@ -26,6 +27,15 @@ def brightness(pixels: Array) -> Array:
     if pixels.shape[2] == 1:
         return np.ascontiguousarray(pixels[:, :, 0])
     return np.asarray(cv2.transform(pixels, np.array([[0.299, 0.587, 0.114]], np.float32)))
+
+
+def covered(faults: Sequence[Fault], shape: tuple[int, ...]) -> Array:
+    """Return where faults are, (H, W) bool."""
+    where = np.zeros(shape, bool)
+    for fault in faults:
+        x0, y0, x1, y1 = fault.rect
+        where[y0:y1, x0:x1] |= True if fault.mask is None else fault.mask
+    return where
 
 
 def regions(kind: str, mask: Array, confidence: float = 1.0, smallest: int = 1) -> list[Fault]:

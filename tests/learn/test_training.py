@@ -137,7 +137,7 @@ def test_what_lies_beyond_the_halo_hardly_matters() -> None:
 def test_torch_and_onnxruntime_agree(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     about = {"kind": "refiner", "width": "8"}
-    path, outputs, shape = tmp_path / "r.safetensors", ("change", "gate"), (INPUTS, 64, 80)
+    path, outputs, shape = tmp_path / "r.safetensors", ("change", "gate"), (INPUTS, 96, 96)
     write_network(path, lively(), about, outputs=outputs, shape=shape)
     planes = seen(96)
     one, other = (load_refiner(str(tmp_path / "r.safetensors"), how)(planes) for how in ("torch", "onnx"))
