@@ -182,6 +182,7 @@ def _say(result: Repaired, find_only: bool) -> None:
     by = ", ".join(f"{count} {what}" for what, count in counts.items())
     did = "found" if find_only else "mended"
     marked = int(result.mask.sum()) if faults else 0
-    typer.echo(f"{result.output or ''}  {marked} pixels {did}{': ' + by if by else ''}")
+    pixels = f"{marked} pixels " if marked or not by else ""  # none are marked where it is the whole photo
+    typer.echo(f"{result.output or ''}  {pixels}{did}{': ' + by if by else ''}")
     for note in result.notes:
         typer.echo(f"note      {note}")
