@@ -19,9 +19,10 @@ from composer.errors import OptionError, OutputError, WeightsError
 from tests.learn.published import needs_lite0, needs_st_lpips
 from tests.test_report import Page
 
-PICTURE = skimage.data.astronaut()[:192, :192]
-HALF = np.zeros((192, 192), bool)
-HALF[:, 96:] = True
+PICTURE = skimage.data.astronaut()[:288, :288]
+SMALL = PICTURE[:96, :96]
+HALF = np.zeros((288, 288), bool)
+HALF[:, 144:] = True
 
 
 @pytest.fixture
@@ -64,7 +65,7 @@ def test_what_is_measured_depends_on_what_is_given() -> None:
     assert set(composer.evaluate(PICTURE, mask=HALF).figures["result 1"]) == {"niqe", "seam_step"}
     both = composer.evaluate(PICTURE, mask=HALF, other=np.roll(PICTURE, 1, 1))
     assert list(both.figures["result 1"]) == ["seam_visibility", "seam_step", "niqe"]
-    small = composer.evaluate(PICTURE[:90])
+    small = composer.evaluate(PICTURE[:191])
     assert small.figures == {"result 1": {}}
     assert "niqe is left out" in small.notes[0]
 
@@ -111,14 +112,12 @@ def test_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @needs_st_lpips
 def test_st_lpips_is_measured() -> None:
-    found = composer.evaluate([PICTURE, PICTURE[::-1].copy()], reference=PICTURE, figures=["st_lpips"])
+    found = composer.evaluate([SMALL, SMALL[::-1].copy()], reference=SMALL, figures=["st_lpips"])
     assert found.figures["result 1"] == {"st_lpips": 0}
     assert found.figures["result 2"]["st_lpips"] > 0.2
-    grey = composer.evaluate(PICTURE[:, :, 0], reference=PICTURE[:, :, 0], figures=["st_lpips"])
+    grey = composer.evaluate(SMALL[:, :, 0], reference=SMALL[:, :, 0], figures=["st_lpips"])
     assert grey.figures["result 1"] == {"st_lpips": 0}
-    assert (
-        "24 pixels" in composer.evaluate(PICTURE[:20], reference=PICTURE[:20], figures=["st_lpips"]).notes[0]
-    )
+    assert "24 pixels" in composer.evaluate(SMALL[:20], reference=SMALL[:20], figures=["st_lpips"]).notes[0]
 
 
 @needs_lite0

@@ -35,7 +35,7 @@ NEEDED = {
     "niqe": (),
 }
 FIGURES = tuple(NEEDED)
-SMALLEST = {"st_lpips": "24 pixels each way", "niqe": "two blocks of 96 x 96 pixels"}
+SMALLEST = {"st_lpips": "24 pixels each way", "niqe": "nine blocks of 96 x 96 pixels"}
 TOGETHER = 16  # pictures that features are taken of at once
 SHOWN = 100  # results that a page shows
 
@@ -147,7 +147,7 @@ def _measured(case: Case, wanted: set[str], notes: list[str]) -> dict[str, float
         found |= compared(case.pixels, case.reference, case.where)
     if case.reference is not None and "st_lpips" in wanted:
         found["st_lpips"] = _perceived(case.pixels, case.reference, case.where)
-    if case.mask is not None:
+    if case.mask is not None and wanted & {"seam_step", "seam_visibility"}:
         distance = outline_distance(case.mask)
         found["seam_step"] = seam_step(case.pixels, distance)
         if case.other is not None:

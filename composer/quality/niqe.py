@@ -23,6 +23,7 @@ Array = NDArray[Any]
 __all__ = ["BLOCK", "block_features", "fitted", "niqe"]
 
 BLOCK = 96  # pixels across and down, at full size
+LEAST = 9  # blocks
 TOGETHER = 128  # blocks at a time: a panorama has thousands
 SHARP = 0.75  # of the sharpest block: blocks that clean photographs are judged by
 _SHAPES = np.arange(0.2, 10.0005, 0.001)
@@ -41,10 +42,10 @@ def niqe(picture: Array, where: Array | None = None) -> float | None:
 
     Returns
     -------
-    None where fewer than two blocks can be judged.
+    None where fewer than nine blocks can be judged: their mean would scatter too much.
     """
     features, _ = block_features(picture, where)
-    if len(features) < 2:
+    if len(features) < LEAST:
         return None
     mean, covariance = _model()
     pooled = (covariance + np.cov(features, rowvar=False)) / 2

@@ -35,8 +35,8 @@ def compared_sets(made: Array, real: Array, seed: int = 0) -> dict[str, float]:
 
     Returns
     -------
-    kid (0 if alike; without bias, so it may be negative) and kid_error, its standard error; precision,
-    recall, density (1 if alike) and coverage (0.97 if alike).
+    kid (0 if alike; without bias, so it may be negative, as it is if both have the same pictures) and
+    kid_error, its standard error; precision, recall, density (1 if alike) and coverage (0.97 if alike).
 
     Raises
     ------
