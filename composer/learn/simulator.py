@@ -41,6 +41,8 @@ class Sample:
         Where to refine: 1 near the seam or in a fill, fading to 0.
     seam : (S, S)
         From -1, where the composite is to stay the first view, to 1, where the second; 0 on the seam.
+    distance : (S, S)
+        Pixels to the seam, negative on one side; 32 in fills, which have none.
     valid, other_valid, synthetic : (S, S) bool
         `synthetic` marks fills.
     kind, operator : str
@@ -52,6 +54,7 @@ class Sample:
     truth: Array
     mask: Array
     seam: Array
+    distance: Array
     valid: Array
     other_valid: Array
     synthetic: Array
@@ -119,8 +122,8 @@ def simulate(
     everywhere = np.ones((size, size), bool)
     band = smooth(2 * (1 - np.abs(distance) / reach)).astype(np.float32)
     return Sample(
-        composite, other, np.clip(truth, 0, 1).astype(np.float32), band, seam_of(distance, reach), everywhere,
-        everywhere, ~everywhere, kind, operator,
+        composite, other, np.clip(truth, 0, 1).astype(np.float32), band, seam_of(distance, reach), distance,
+        everywhere, everywhere, ~everywhere, kind, operator,
     )  # fmt: skip
 
 
@@ -267,6 +270,7 @@ def _filled(scene: Array, rng: np.random.Generator, size: int) -> Sample:
     has_other = everywhere & bool(rng.random() < 0.4)
     other = np.clip(truth * _light(rng, size), 0, 1)
     return Sample(
-        composite, other, truth, soft, np.ones((size, size), np.float32), everywhere, has_other,
+        composite, other, truth, soft, np.ones((size, size), np.float32),
+        np.full((size, size), 32, np.float32), everywhere, has_other,
         hole > 0, "inpainting", "fill",
     )  # fmt: skip
