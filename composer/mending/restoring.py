@@ -103,11 +103,11 @@ def _without_seam(pixels: Array, valid: Array, fault: Fault, setting: Setting) -
 
 
 RESTORERS: dict[str, Restorer] = {
-    "seam": _without_seam,
     "blocking": _without_blocks,
     "banding": _without_bands,
     "noise": _without_noise,
     "fading": _without_fading,
+    "seam": _without_seam,
 }
 
 
