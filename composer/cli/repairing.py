@@ -55,7 +55,7 @@ def repair(
         str,
         typer.Option(
             metavar="KINDS",
-            help="What to look for: hole,impulse,pixel,line,blocking,banding,noise; fading if named.",
+            help="hole,impulse,pixel,line,blocking,banding,noise; fading and seam if named.",
         ),
     ] = "auto",
     without: Annotated[

@@ -19,6 +19,7 @@ from composer.mending.lines import find_lines
 from composer.mending.noise import find_noise
 from composer.mending.regions import covered
 from composer.mending.restoring import Setting
+from composer.mending.seams import find_seams
 from composer.records import Fault
 
 Array = NDArray[Any]
@@ -36,9 +37,10 @@ FINDERS: dict[str, Finder] = {
     "banding": find_banding,
     "noise": find_noise,
     "fading": find_fading,
+    "seam": find_seams,
 }
 KINDS = tuple(FINDERS)
-BY_NAME = ("fading",)  # looked for only where it is named
+BY_NAME = ("fading", "seam")  # looked for only where it is named
 AUTO = tuple(k for k in KINDS if k not in BY_NAME)
 SPECKLED = ("impulse", "pixel", "line")  # what would be taken for noise
 

@@ -19,6 +19,7 @@ from composer.mending.banding import levelled
 from composer.mending.blocks import coding_seen
 from composer.mending.deblocking import deblock, quality_of
 from composer.mending.fading import levels, spread
+from composer.mending.levelling import level_seam
 from composer.mending.noise import GRAIN, denoise, estimate
 from composer.records import Context, Fault
 
@@ -97,11 +98,16 @@ def _without_fading(pixels: Array, valid: Array, fault: Fault, setting: Setting)
     return Restored(spread(pixels, low, high), "levels", note)
 
 
+def _without_seam(pixels: Array, valid: Array, fault: Fault, setting: Setting) -> Restored | None:
+    return Restored(level_seam(pixels, fault), "gradients")
+
+
 RESTORERS: dict[str, Restorer] = {
     "blocking": _without_blocks,
     "banding": _without_bands,
     "noise": _without_noise,
     "fading": _without_fading,
+    "seam": _without_seam,
 }
 
 
