@@ -95,3 +95,17 @@ def test_input_is_left_alone_and_results_repeat(scene):
     before = scene.copy()
     assert find_faults(scene) == find_faults(scene)
     assert np.array_equal(scene, before)
+
+
+@pytest.mark.parametrize("quality", [85, 95, 100])
+def test_canvas_is_found_under_jpeg_ringing(scene, quality):
+    photo = (scene * 255).astype(np.uint8)
+    photo[:60] = photo[:, 380:] = 0
+    _, data = cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    holes = found(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) / 255, "hole")
+    truth, got = np.zeros(photo.shape[:2], bool), np.zeros(photo.shape[:2], bool)
+    truth[:60] = truth[:, 380:] = True
+    for fault in holes:
+        x0, y0, x1, y1 = fault.rect
+        got[y0:y1, x0:x1] |= fault.mask
+    assert (got & truth).sum() > 0.9 * (got | truth).sum()
