@@ -96,7 +96,7 @@ def simulate(
     kind = kind or str(rng.choice(KINDS, p=[0.16, 0.16, 0.16, 0.12, 0.08, 0.08, 0.14, 0.1]))
     operator = operator or str(rng.choice(OPERATORS[:-1], p=[0.6, 0.2, 0.12, 0.08]))
     pieces = [_piece(photo, rng, size + 2 * MARGIN) for _ in range(2)]
-    scene = max(pieces, key=lambda piece: float(piece.std()))  # little can be seen to go wrong in a sky
+    elsewhere, scene = sorted(pieces, key=np.std)  # little can be seen to go wrong in a sky
     if kind == "inpainting":
         return _filled(scene, rng, size)
     distance = _seam(rng, size)
@@ -110,7 +110,7 @@ def simulate(
     truth = truth * light[0] ** (1 - share[:, :, None]) * light[1] ** share[:, :, None]
     views = [view * gain for view, gain in zip(where, light, strict=True)]
     if kind == "ghost":
-        views = _with_ghost(views, rng, distance)
+        views = _with_ghost(views, rng, distance, elsewhere)
     if kind in ("noise", "all"):
         views = [_noisy(view, rng) for view in views]
     views = [np.clip(v, 0, 1).astype(np.float32) for v in views]
@@ -187,8 +187,13 @@ def _light(rng: np.random.Generator, size: int) -> Array:
     return (gain * np.exp(slow)).astype(np.float32)
 
 
-def _with_ghost(views: list[Array], rng: np.random.Generator, distance: Array) -> list[Array]:
-    """Put a thing near the seam into one view only; not where that view is shown, so truth has none."""
+def _with_ghost(
+    views: list[Array], rng: np.random.Generator, distance: Array, elsewhere: Array
+) -> list[Array]:
+    """Put a thing near the seam into one view only; not where that view is shown, so truth has none.
+
+    It has a colour of its own, or shows `elsewhere`, at least as large.
+    """
     size = len(distance)
     near = np.argwhere(np.abs(distance) < 12)
     y, x = near[rng.integers(len(near))]
@@ -198,6 +203,8 @@ def _with_ghost(views: list[Array], rng: np.random.Generator, distance: Array) -
     k = int(rng.integers(2))
     where = thing * smooth(0.5 + (distance if k == 0 else -distance) / 4)
     colour = rng.uniform(0, 1, 3) + 0.1 * _waves(rng, size, 12, 3)
+    if rng.random() < 0.5:
+        colour = elsewhere[:size, :size]
     found = list(views)
     found[k] = views[k] + where[:, :, None] * (colour - views[k])
     return found
