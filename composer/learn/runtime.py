@@ -32,8 +32,8 @@ __all__ = [
     "torch_network",
 ]
 
-HALO = 80  # pixels around a tile that the network looks at
-TILE = 256
+HALO = 48  # pixels around a tile that the network looks at
+TILE = 160
 SIDE = TILE + 2 * HALO
 
 

@@ -56,14 +56,12 @@ class RefineGan:
 
 
 def _over(area: Rect) -> Callable[[Callable[[Rect], Array], list[Rect]], list[Array]]:
-    """Return what maps over windows; those whose surroundings are not all in the area are left alone."""
+    """Return what maps over windows; those that touch the halo only are left alone."""
     nothing = np.zeros((4, TILE, TILE), np.float32)
-
-    def whole(window: Rect) -> bool:
-        x0, y0, x1, y1 = window.grown(HALO)
-        return x0 >= 0 and y0 >= 0 and x1 <= area.width and y1 <= area.height
+    x0, y0, x1, y1 = Rect(0, 0, area.width, area.height).grown(-HALO - TILE)
 
     def over(work: Callable[[Rect], Array], windows: list[Rect]) -> list[Array]:
-        return [work(window) if whole(window) else nothing for window in windows]
+        wanted = [w.x0 < x1 and w.x1 > x0 and w.y0 < y1 and w.y1 > y0 for w in windows]
+        return [work(w) if want else nothing for w, want in zip(windows, wanted, strict=True)]
 
     return over
