@@ -1,10 +1,11 @@
-"""Clone, fuse and repair sample photographs, and show before and after side by side.
+"""Clone, fuse, repair and refine sample photographs, and show before and after side by side.
 
 python samples/verbs.py [FOLDER]        writes FOLDER/verbs.jpg and what it is made of
 """
 
 import sys
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,28 @@ def repaired() -> list[Array]:
     return [spoiled, np.dstack([mask] * 3), composer.repair(spoiled, mask, grow=1).image]
 
 
+def denoised() -> list[Array]:
+    """Take out noise of unknown level."""
+    photo = picture("coffee.png")[60:340, 80:500]
+    noise = np.random.default_rng(0).normal(0, 25, photo.shape)
+    noisy = np.clip(np.rint(photo + noise), 0, 255).astype(np.uint8)
+    return [photo, noisy, composer.repair(noisy, faults="noise").image]
+
+
+def refined() -> list[Array]:
+    """Mend a seam between two views that are a few pixels and a tenth of the light apart."""
+    photo = picture("motorcycle_left.png")
+    moved = cv2.warpAffine(photo, np.float32([[1, 0.004, 2.5], [-0.004, 1, 2.5]]), photo.shape[1::-1])
+    moved = np.rint(moved * 0.9).astype(np.uint8)
+    side = (np.arange(photo.shape[1]) > 330)[None, :, None]
+    composite, other = np.where(side, moved, photo), np.where(side, photo, moved)
+    mask = np.zeros(photo.shape[:2], np.uint8)
+    mask[:, 290:372] = 255
+    better = composer.refine(composite, mask, other=other).image
+    part = slice(150, 290), slice(226, 436)
+    return [np.repeat(np.repeat(p[part], 2, 0), 2, 1) for p in (composite, other, better)]
+
+
 def row(pictures: list[Array]) -> Array:
     """Put pictures side by side, cut to one shape."""
     cells = []
@@ -76,7 +99,10 @@ def main(folder: Path) -> None:
     """Write every picture, and all of them on one sheet."""
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
-    for make in (cloned, exposures, focus, repaired):
+    made = [cloned, exposures, focus, repaired, denoised]
+    if find_spec("onnxruntime") or find_spec("torch"):
+        made.append(refined)
+    for make in made:
         pictures = make()
         for k, pixels in enumerate(pictures, 1):
             Image.fromarray(pixels).save(folder / f"{make.__name__}-{k}.jpg", quality=93)
