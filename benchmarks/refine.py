@@ -21,8 +21,11 @@ from machine import facts
 
 import composer
 from composer.api.training import reduced_photo
+from composer.learn.perceptual import st_lpips
 from composer.learn.runtime import load_refiner
-from composer.learn.validation import validated
+from composer.learn.validation import refined, samples, validated
+
+EACH = 40  # samples of each kind
 
 
 def seconds(width: int) -> dict[str, float]:
@@ -37,6 +40,18 @@ def seconds(width: int) -> dict[str, float]:
     return {"seconds": round(spent, 2), "per_masked_megapixel": round(spent / (mask.mean() / 255 * 4.194), 2)}
 
 
+def perceived(photos: tuple[Any, ...]) -> dict[str, float]:
+    """Return ST-LPIPS in the band of composites by our own blend, before and after (extra `metrics`)."""
+    network, found = load_refiner("", "torch"), []
+    for sample in samples(photos, 128, EACH):
+        if sample.operator == "multiband" and sample.kind != "clean":
+            inside = sample.mask > 0.5
+            pictures = sample.composite, refined(network, sample)
+            found.append([st_lpips(picture, sample.truth, inside) for picture in pictures])
+    before, after = np.mean(found, 0)
+    return {"before": round(float(before), 4), "after": round(float(after), 4)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -47,7 +62,8 @@ def main() -> None:
     photos = tuple(p for p in map(reduced_photo, options.photos) if p is not None)
     found: dict[str, Any] = {
         "photographs": [p.name for p in options.photos],
-        "refiner": validated(load_refiner(), photos, 128),
+        "refiner": validated(load_refiner("", "torch"), photos, 128, EACH),
+        "st_lpips_multiband": perceived(photos),
         "whole": seconds(2048),
         "band": seconds(64),
     }

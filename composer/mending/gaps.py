@@ -1,9 +1,9 @@
 """Canvas that no photo covers, and blocks that a damaged JPEG has lost.
 
-Holes are black, or without alpha, and end in a single pixel. What is black in a photograph fades in over a few
-pixels, since no lens and no film is that sharp: so the step to the first pixel outside is compared with that to
-the third. JPEG compression lets a hole ring along its border: there it is nearly black, as far as a block
-reaches.
+Holes are black, or without alpha, and end in a single pixel. What is black in a photograph fades in over a
+few pixels, since no lens and no film is that sharp: so the step to the first pixel outside is compared with
+that to the third. JPEG compression lets a hole ring along its border: there it is nearly black, as far as a
+block reaches.
 """
 
 from __future__ import annotations
