@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import TrainingError
+from composer.learn.band import seam_of_mask
 from composer.learn.photographs import Split
 from composer.learn.simulator import Sample, simulate
 from composer.learn.training import planes
@@ -120,9 +121,9 @@ class Pictures:
 
 
 def planes_of_sample(sample: Sample) -> Array:
-    """Return what the refiner sees of a sample but for the seam's place, which `refine` is not told."""
+    """Return what `refine` sees of a sample: where the seam runs, it takes from the mask."""
     seen = planes(sample, alone=False)
-    seen[4] = 1
+    seen[4] = seam_of_mask(sample.mask, sample.composite, sample.other)
     return seen
 
 
