@@ -15,7 +15,7 @@ from composer.records import Photo, scale_points
 
 Array = NDArray[Any]
 
-__all__ = ["Features", "find_features", "outside_mask", "to_grey8", "within_circle"]
+__all__ = ["Features", "find_features", "outside_mask", "spread", "to_grey8", "within_circle"]
 
 
 @dataclass(frozen=True)
@@ -81,8 +81,9 @@ def find_features(
     found, descriptors = sift.detectAndCompute(grey, None)
     if not found:
         return empty
-    kept = _spread(found, grey.shape, count)
-    points = np.array([found[i].pt for i in kept], np.float64)
+    points = np.array([k.pt for k in found], np.float64)
+    kept = spread(points, np.array([k.response for k in found]), grey.shape, count)
+    points = points[kept]
     sizes = np.array([found[i].size for i in kept]) / scale
     descriptors = descriptors[kept]
     descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9))
@@ -109,13 +110,11 @@ def outside_mask(features: Features, photo: Photo) -> Features:
     return Features(features.points[kept], features.descriptors[kept], features.sizes[kept], features.scale)
 
 
-def _spread(found: Any, shape: tuple[int, ...], count: int) -> Array:
-    """Choose `count` keypoints by rank of response within the cells of a 6 x 6 grid."""
-    points = np.array([k.pt for k in found])
-    response = np.array([k.response for k in found])
+def spread(points: Array, response: Array, shape: tuple[int, ...], count: int) -> Array:
+    """Choose `count` of points (N, 2) by rank of response within the cells of a 6 x 6 grid; their indices."""
     cell = (points[:, 1] * 6 // shape[0]).astype(int) * 6 + (points[:, 0] * 6 // shape[1]).astype(int)
     order = np.lexsort((points[:, 0], points[:, 1], -response, cell))
     first = np.searchsorted(cell[order], cell[order])
-    rank = np.empty(len(found), int)
-    rank[order] = np.arange(len(found)) - first
+    rank = np.empty(len(points), int)
+    rank[order] = np.arange(len(points)) - first
     return np.lexsort((points[:, 0], points[:, 1], -response, rank))[:count]

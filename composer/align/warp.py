@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -59,9 +58,16 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     Tile
         `image` (h, w, C) float32; where `valid` is False it says nothing.
     """
+    maps = photo_map(namespace(pixels), composition, layer, rect)
+    sampled = _sampled(layer, pixels, maps, composition.white if correct else None)
+    return Tile(rect, *sampled, bracket=layer.bracket)
+
+
+def _sampled(layer: Layer, pixels: Any, maps: tuple[Any, Any, Any], white: float | None) -> tuple[Any, Any]:
+    """Return image and validity of a photo at maps u, v, inside; uncorrected where `white` is None."""
     xp = namespace(pixels)
-    photo = layer.photo
-    u, v, valid = photo_map(xp, composition, layer, rect)
+    photo, correct = layer.photo, white is not None
+    u, v, valid = maps
     kx, ky = pixels.shape[1] / photo.width, pixels.shape[0] / photo.height
     same = kx == 1 and ky == 1
     found = remap(pixels, u if same else (u + 0.5) * kx - 0.5, v if same else (v + 0.5) * ky - 0.5)
@@ -69,13 +75,12 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
         valid = valid & (found[:, :, -1] > _OPAQUE[photo.dtype])
         found = found[:, :, :-1]
     gain = layer.gain if correct else (1.0, 1.0, 1.0)
-    white = composition.white if correct else 1.0
-    image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1], white)
+    image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1], white or 1.0)
     if correct and layer.vignetting != (0.0, 0.0, 0.0):
         image = image * _brightening(xp, layer, u, v)[:, :, None]
     if correct and layer.factors is not None:
         image = image * on_nodes(xp, layer.photo, layer.factors, u, v)
-    return Tile(rect, image, valid, bracket=layer.bracket)
+    return image, valid
 
 
 def exposed(encoded: Any, gain: float, white: float = 1.0) -> Any:
@@ -152,12 +157,12 @@ def warp_all(small: Composition, context: Context, stage: str, correct: bool = T
 def _warp_whole(small: Composition, k: int, context: Context, correct: bool) -> Tile:
     layer = small.layers[k]
     pixels = store_of(context).pixels(layer.photo, source_shrink(small, layer))
-    tile = warp_layer(small, layer, layer.rect, pixels, correct)
-    u, v, _ = photo_map(np, small, layer, layer.rect)
+    u, v, inside = photo_map(np, small, layer, layer.rect)
+    image, valid = _sampled(layer, pixels, (u, v, inside), small.white if correct else None)
     across = 1 - np.abs(2 * (u + 0.5) / layer.photo.width - 1)
     down = 1 - np.abs(2 * (v + 0.5) / layer.photo.height - 1)
-    weight = np.where(tile.valid, np.minimum(across, down), 0).astype(np.float32)
-    return replace(tile, weight=np.maximum(weight, 0))
+    weight = np.where(valid, np.minimum(across, down), 0).astype(np.float32)
+    return Tile(layer.rect, image, valid, np.maximum(weight, 0), bracket=layer.bracket)
 
 
 def warp_mask(small: Composition, layer: Layer, png: bytes) -> Array:

@@ -50,6 +50,8 @@ def stitch(
     blend: str = "multiband",
     refine: bool = False,
     pairs: str | Path = "auto",
+    features: str | Path | None = None,
+    matcher: str | Path | None = None,
     load: str | Path | None = None,
     template: str | Path | None = None,
     save: str | Path | None = None,
@@ -107,6 +109,9 @@ def stitch(
         Which photos are matched: those that seem to share something, all with all, neighbours in the
         order given (the last with the first), nearest by EXIF, or those that a text file names, two
         photos a line.
+    features, matcher : path or None
+        ONNX files of a network that finds features instead of SIFT (DISK, ALIKED, SuperPoint), and of one
+        that matches them (LightGlue); see `composer.align.learned`.
     load : path or None
         Render the compositions saved in this file or Hugin project (.pto); no photos are given then. Another
         projection, view or crop lays them out anew, without solving for anything again.
@@ -162,6 +167,8 @@ def stitch(
     across, down = fov if isinstance(fov, tuple) else (fov, 0.0)
     _check_options(projection, crop, width, preview, blend, workers, lens)
     check_pairs(str(pairs))
+    if matcher is not None and features is None:
+        raise OptionError("a matcher goes with the features that it was trained for; give features too")
     if load is not None and template is not None:
         raise OptionError("load and template were both given; load renders a plan's own photos, so drop one")
     for wanted in (target, save, cube, report):
@@ -176,13 +183,13 @@ def stitch(
     wide = preview or width
     if pipeline is None:
         options: dict[str, dict[str, Any]] = {
-            "find-features": {"megapixels": 0.15 if preview else 0.25},
+            "find-features": {"megapixels": 0.15 if preview else 0.25, "network": str(features or "")},
             "cameras": {"model": projection if projection in ("auto", *FLAT) else "rotation"},
             "lay-out": {
                 "projection": projection, "crop": crop, "width": wide or 0, "yaw": yaw, "pitch": pitch,
                 "roll": roll, "fov": across, "fov_down": down,
             },
-            "match": {"points": str(points or ""), "pairs": str(pairs)},
+            "match": {"points": str(points or ""), "pairs": str(pairs), "network": str(matcher or "")},
             "level": {"points": str(points or "")},
             "exposure": {"anchor": anchor, "brackets": brackets},
             "seams": {"ghosts": ghosts},

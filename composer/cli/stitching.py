@@ -121,6 +121,12 @@ def stitch(
         str,
         typer.Option(metavar="HOW|FILE", help="Photos to match: auto, all, sequence, gps, or from a file."),
     ] = "auto",
+    features: Annotated[
+        Path | None, typer.Option(metavar="ONNX", help="A network that finds features, instead of SIFT.")
+    ] = None,
+    matcher: Annotated[
+        Path | None, typer.Option(metavar="ONNX", help="A network that matches those features.")
+    ] = None,
     summary: Summary = None,
     report: ReportPage = None,
     save: Annotated[
@@ -161,8 +167,8 @@ def stitch(
             "yaw": yaw, "pitch": pitch, "roll": roll, "fov": _fov(fov), "points": points,
             "lens": lens.value, "lens_fov": lens_fov, "anchor": anchor, "include": include,
             "exclude": exclude, "ghosts": ghosts.value, "brackets": brackets.value, "pairs": pairs,
-            "blend": blend.value, "refine": refine, "template": template, "device": device.value,
-            "settings": as_settings(settings or []),
+            "features": features, "matcher": matcher, "blend": blend.value, "refine": refine,
+            "template": template, "device": device.value, "settings": as_settings(settings or []),
         }  # fmt: skip
 
     how: dict[str, Any] = {"report": report, "workers": workers, "max_memory": as_bytes(max_memory)}

@@ -1,1 +1,1 @@
-"""Learned stages: the only room that may import torch or onnxruntime."""
+"""Learned stages: the only room that may import torch."""

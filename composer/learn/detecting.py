@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.onnx import onnx_session
 from composer.errors import WeightsError
-from composer.learn.runtime import cut, onnx_session, torch_network
+from composer.learn.runtime import cut, torch_network
 from composer.learn.weights import read_weights
 from composer.records import Rect
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.onnx import onnx_session
 from composer.errors import WeightsError
 from composer.learn.weights import read_weights
 from composer.records import Rect
@@ -28,7 +29,6 @@ __all__ = [
     "cut",
     "load_refiner",
     "network_of",
-    "onnx_session",
     "torch_network",
 ]
 
@@ -62,24 +62,6 @@ def load_refiner(path: str = "", runtime: str = "auto") -> Network:
         "refining needs onnxruntime or torch, and neither is installed; "
         "run pip install 'composer-cv[onnx]' (small) or 'composer-cv[learn]'"
     )
-
-
-def onnx_session(path: Path) -> Any:
-    """Open a network with onnxruntime, on one thread: threads go over tiles.
-
-    Raises
-    ------
-    WeightsError
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise WeightsError(f"{path}: cannot be loaded ({str(error)[:120]}); copy it again") from error
 
 
 def _by_onnx(path: Path) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from composer.align.projection import placed, reduced
 from composer.align.warp import (
     meeting,
+    place_in,
     place_on,
     seam_step,
     shared_rect,
@@ -34,10 +36,18 @@ from composer.records import (
 )
 from composer.stitching.brackets import bracketed, one_a_bracket
 from composer.stitching.crop import has_holes, largest_rectangle
-from composer.stitching.exposure import Overlap, collect_overlap, solve_exposure, white_level
+from composer.stitching.exposure import Overlap, collect_overlap, radius2, solve_exposure, white_level
 from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
 from composer.stitching.mesh import Shift, find_shift, prepare, solve_meshes
-from composer.stitching.seams import DETAIL, compact, find_seams, nearest_centre, neighbours, with_claims
+from composer.stitching.seams import (
+    DETAIL,
+    Differences,
+    compact,
+    find_seams,
+    nearest_centre,
+    neighbours,
+    with_claims,
+)
 
 Array = NDArray[Any]
 
@@ -75,7 +85,8 @@ class CompensateExposure:
         return replace(composition, layers=layers, white=white)
 
     def _evened(self, small: Composition, layers: tuple[Layer, ...], tiles: list[Tile]) -> tuple[Layer, ...]:
-        found = [_overlap(small, tiles, i, j) for i, j in meeting(small, tiles)]
+        radii2 = [radius2(small, la) for la in small.layers]
+        found = [_overlap(small, tiles, radii2, pair) for pair in meeting(small, tiles)]
         overlaps = [o for o in found if o is not None]
         gains, fall_off = solve_exposure(overlaps, len(tiles), self._anchor(layers))
         return tuple(
@@ -103,12 +114,16 @@ def _integers(composition: Composition) -> bool:
     return all(la.photo.dtype != "float32" for la in composition.layers)
 
 
-def _overlap(small: Composition, tiles: list[Tile], i: int, j: int) -> Overlap | None:
+def _overlap(
+    small: Composition, tiles: list[Tile], radii2: list[Array], pair: tuple[int, int]
+) -> Overlap | None:
+    i, j = pair
     window = shared_rect(tiles[i].rect, tiles[j].rect, small)
     if window is None:
         return None
-    a, b = (window_of(tiles[k], window, small) for k in (i, j))
-    return collect_overlap(small, i, j, a, b)
+    a, b = (window_of(tiles[k], window, small) for k in pair)
+    r2_i, r2_j = (radii2[k][place_in(tiles[k], window, small)] for k in pair)
+    return collect_overlap(pair, (a, b), (r2_i, r2_j))
 
 
 @dataclass(frozen=True)
@@ -181,18 +196,19 @@ class FindSeams:
             tiles = with_claims(small, tiles, _included(small, tiles))
         if self.ghosts == "remove":
             tiles = without_moving(small, tiles, moving_regions(small, tiles))
-        detail = _detailed(composition, small, context) if step >= DETAIL else []
-        seams = find_seams(small, tiles, detail)
+        between = Differences(small, tiles, _finer(composition, small, context) if step >= DETAIL else None)
+        between.prepare(neighbours(nearest_centre(small, tiles), small.closed), context)
+        seams = find_seams(small, tiles, between)
         if self.ghosts == "keep":
             regions = moving_regions(small, tiles, neighbours(seams, small.closed))
             claims = whole_regions(small, tiles, regions, seams)
             if (claims >= 0).any():
-                seams = find_seams(small, with_claims(small, tiles, claims), detail)
+                seams = find_seams(small, with_claims(small, tiles, claims), between)
         return replace(composition, seam_step=step, seams=seams)
 
 
-def _detailed(composition: Composition, small: Composition, context: Context) -> list[Tile]:
-    """Warp every layer DETAIL times as fine as for `small`."""
+def _finer(composition: Composition, small: Composition, context: Context) -> Callable[[int], Tile]:
+    """Return what warps a layer DETAIL times as fine as for `small`."""
     fine = reduced(composition, seam_step(composition) // DETAIL)
 
     def warp(k: int) -> Tile:
@@ -202,7 +218,7 @@ def _detailed(composition: Composition, small: Composition, context: Context) ->
         )
         return compact(replace(tile, valid=np.broadcast_to(True, tile.valid.shape)))  # the coarse tile tells
 
-    return over(context, "seams", warp, range(len(fine.layers)))
+    return warp
 
 
 def _included(small: Composition, tiles: list[Tile]) -> Array:

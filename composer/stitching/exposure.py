@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from composer.align.projection import photo_map
 from composer.align.warp import exposed
-from composer.records import Composition, Layer, Rect, Tile, to_linear
+from composer.records import Composition, Layer, Tile, to_linear
 
 Array = NDArray[Any]
 
-__all__ = ["Overlap", "collect_overlap", "solve_exposure", "white_level"]
+__all__ = ["Overlap", "collect_overlap", "radius2", "solve_exposure", "white_level"]
 
 DARKEST, BRIGHTEST = 0.04, 0.97
 SAMPLES = 600
@@ -39,23 +39,32 @@ class Overlap:
     r2_j: Array
 
 
-def collect_overlap(composition: Composition, i: int, j: int, tile_i: Tile, tile_j: Tile) -> Overlap | None:
-    """Sample up to 600 pixels that two warped, uncorrected layers share; None if fewer than 20."""
-    both = tile_i.valid & tile_j.valid
-    for tile in (tile_i, tile_j):
+def collect_overlap(
+    pair: tuple[int, int], tiles: tuple[Tile, Tile], radii2: tuple[Array, Array]
+) -> Overlap | None:
+    """Sample up to 600 pixels that two warped, uncorrected layers share; None if fewer than 20.
+
+    Parameters
+    ----------
+    pair : the layers' indices
+    tiles : both layers' tiles on the window that they share
+    radii2 : (h, w) each, `radius2` of both on that window
+    """
+    both = tiles[0].valid & tiles[1].valid
+    for tile in tiles:
         both &= (tile.image.min(2) > DARKEST) & (tile.image.max(2) < BRIGHTEST)
     where = np.flatnonzero(both)
     if len(where) < 20:
         return None
     where = where[:: max(1, len(where) // SAMPLES)]
-    light = [np.log(to_linear(t.image.reshape(-1, t.image.shape[2])[where])) for t in (tile_i, tile_j)]
-    radii = [_radius2(composition, composition.layers[k], tile_i.rect).ravel()[where] for k in (i, j)]
-    return Overlap(i, j, light[0], light[1], radii[0], radii[1])
+    light = [np.log(to_linear(t.image.reshape(-1, t.image.shape[2])[where])) for t in tiles]
+    radii = [r2.ravel()[where] for r2 in radii2]
+    return Overlap(*pair, light[0], light[1], radii[0], radii[1])
 
 
-def _radius2(composition: Composition, layer: Layer, rect: Rect) -> Array:
-    """Return squared distances from the photo's centre in units of half its diagonal."""
-    u, v, _ = photo_map(np, composition, layer, rect)
+def radius2(composition: Composition, layer: Layer) -> Array:
+    """Return on a layer's rectangle (h, w) squared distances from the photo's centre, in half diagonals."""
+    u, v, _ = photo_map(np, composition, layer, layer.rect)
     photo = layer.photo
     half = math.hypot(photo.width, photo.height) / 2
     squared = ((u - (photo.width - 1) / 2) / half) ** 2 + ((v - (photo.height - 1) / 2) / half) ** 2
@@ -82,10 +91,11 @@ def solve_exposure(
     """
     if not overlaps:
         return np.ones((count, 3)), (0.0, 0.0, 0.0)
-    grey, fall_off = _solve(overlaps, count, lambda o: o.log_i.mean(1) - o.log_j.mean(1), None)
+    samples = _Samples.of(overlaps, count)
+    grey, fall_off = samples.solve([o.log_i.mean(1) - o.log_j.mean(1) for o in overlaps])
     logs = np.repeat(grey[:, None], 3, 1)
     for c in range(3):
-        logs[:, c], _ = _solve(overlaps, count, _channel(c), fall_off, grey)
+        logs[:, c], _ = samples.solve([_channel(o, c) for o in overlaps], fall_off, grey)
     logs -= np.median(logs.mean(1)) if anchor is None else logs[anchor]
     v1, v2, v3 = (float(k) for k in fall_off)
     return np.exp(-logs), (v1, v2, v3)
@@ -109,44 +119,72 @@ def white_level(tiles: list[Tile], gains: Array) -> float:
     return float(np.clip(np.percentile(every, 99.7), 1, 2)) if len(every) else 1.0
 
 
-def _channel(c: int) -> Any:
-    """Return the function that takes an overlap to one channel's difference; grey stands for all three."""
-    return lambda o: o.log_i[:, c % o.log_i.shape[1]] - o.log_j[:, c % o.log_j.shape[1]]
+def _channel(overlap: Overlap, c: int) -> Array:
+    """Return one channel's difference; grey stands for all three."""
+    return overlap.log_i[:, c % overlap.log_i.shape[1]] - overlap.log_j[:, c % overlap.log_j.shape[1]]
 
 
-def _solve(
-    overlaps: list[Overlap], count: int, difference: Any, fall_off: Array | None, toward: Array | None = None
-) -> tuple[Array, Array]:
-    """Solve one channel by reweighted least squares; a given `fall_off` is kept, gains pulled `toward`."""
-    size = count + 3
-    result = np.zeros(size)
-    if fall_off is not None:
-        result[count:] = fall_off
-    target = np.zeros(count) if toward is None else toward
-    for _ in range(8):
-        # weak pull of gains to the target, of the fall-off to none: worth a few samples each
-        matrix = np.diag(np.r_[np.full(count, 4.0), np.full(3, 20.0)])
-        vector = np.r_[4.0 * target, np.zeros(3)]
-        for o in overlaps:
-            shape = _shape(o.r2_i) - _shape(o.r2_j)
-            seen = difference(o)
-            rest = seen - (result[o.i] - result[o.j]) - shape @ result[count:]
-            weight = 1 / (1 + (rest / 0.06) ** 2)
-            rows = np.zeros((len(seen), 5))
-            rows[:, 0], rows[:, 1], rows[:, 2:] = 1, -1, shape
-            where = np.r_[o.i, o.j, count : count + 3]
-            weighted = rows * weight[:, None]
-            matrix[np.ix_(where, where)] += weighted.T @ rows
-            vector[where] += weighted.T @ seen
-        if fall_off is not None:
-            gains = np.linalg.solve(
-                matrix[:count, :count], vector[:count] - matrix[:count, count:] @ fall_off
-            )
-            result = np.r_[gains, fall_off]
-        else:
-            result = np.linalg.solve(matrix, vector)
-    return result[:count], result[count:]
+@dataclass(frozen=True)
+class _Samples:
+    """The samples of all overlaps in one row: where each overlap's begin, its layers `i` and `j` (P,), and
+    what a sample says of the fall-off, `shape` (3, S)."""
 
+    count: int
+    begin: Array
+    lengths: Array
+    i: Array
+    j: Array
+    shape: Array
 
-def _shape(r2: Array) -> Array:
-    return np.stack([r2, r2**2, r2**3], 1)
+    @classmethod
+    def of(cls, overlaps: list[Overlap], count: int) -> _Samples:
+        lengths = np.array([len(o.r2_i) for o in overlaps])
+        begin = np.r_[0, np.cumsum(lengths)[:-1]]
+        r2_i, r2_j = (np.concatenate([getattr(o, r) for o in overlaps]) for r in ("r2_i", "r2_j"))
+        shape = np.stack([r2_i**k - r2_j**k for k in (1, 2, 3)])
+        i, j = (np.array([getattr(o, k) for o in overlaps]) for k in "ij")
+        return cls(count, begin, lengths, i, j, shape)
+
+    def solve(
+        self, differences: list[Array], fall_off: Array | None = None, toward: Array | None = None
+    ) -> tuple[Array, Array]:
+        """Solve one channel by reweighted least squares; `fall_off` is kept, gains are pulled `toward`."""
+        seen = np.concatenate(differences)
+        gains, falls = np.zeros(self.count), np.zeros(3) if fall_off is None else fall_off
+        target = np.zeros(self.count) if toward is None else toward
+        for _ in range(8):
+            expected = np.repeat(gains[self.i] - gains[self.j], self.lengths) + falls @ self.shape
+            weight = 1 / (1 + ((seen - expected) / 0.06) ** 2)
+            matrix, vector = self._normal_equations(weight, seen)
+            # weak pull of gains to the target, of the fall-off to none: worth a few samples each
+            matrix += np.diag(np.r_[np.full(self.count, 4.0), np.full(3, 20.0)])
+            vector += np.r_[4.0 * target, np.zeros(3)]
+            if fall_off is None:
+                result = np.linalg.solve(matrix, vector)
+                gains, falls = result[: self.count], result[self.count :]
+            else:
+                rest = vector[: self.count] - matrix[: self.count, self.count :] @ fall_off
+                gains = np.linalg.solve(matrix[: self.count, : self.count], rest)
+        return gains, falls
+
+    def _normal_equations(self, weight: Array, seen: Array) -> tuple[Array, Array]:
+        """Return the matrix (count + 3, count + 3) and the vector of what the samples say."""
+        n = self.count
+        matrix, vector = np.zeros((n + 3, n + 3)), np.zeros(n + 3)
+        total = self._each(weight)
+        np.add.at(matrix, (np.r_[self.i, self.j], np.r_[self.i, self.j]), np.r_[total, total])
+        np.add.at(matrix, (np.r_[self.i, self.j], np.r_[self.j, self.i]), -np.r_[total, total])
+        light = self._each(weight * seen)
+        np.add.at(vector, np.r_[self.i, self.j], np.r_[light, -light])
+        for k, shape in enumerate(self.shape):
+            weighted = weight * shape
+            apart = self._each(weighted)
+            np.add.at(matrix[:, n + k], np.r_[self.i, self.j], np.r_[apart, -apart])
+            matrix[n:, n + k] = (self.shape * weighted).sum(1)
+            vector[n + k] = (weighted * seen).sum()
+        matrix[n:, :n] = matrix[:n, n:].T
+        return matrix, vector
+
+    def _each(self, values: Array) -> Array:
+        """Return the sum over each overlap's samples."""
+        return np.add.reduceat(values, self.begin)

@@ -8,7 +8,9 @@ cuts, Lombaert et al., ICCV 2005). Any shape of overlap will do, rings included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +18,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.warp import place_on, shared_rect, window_of
-from composer.records import Composition, Rect, Tile
+from composer.align.warp import place_in, place_on, shared_rect, window_of
+from composer.backend.parallel import over
+from composer.records import Composition, Context, Rect, Tile
 
 Array = NDArray[Any]
 
 __all__ = [
     "DETAIL",
+    "Differences",
     "compact",
     "find_seams",
     "nearest_centre",
@@ -39,7 +43,7 @@ CORE = 0.25
 DETAIL = 2  # how much finer than the seams' grid layers are compared
 
 
-def find_seams(composition: Composition, tiles: Sequence[Tile], detail: Sequence[Tile] = ()) -> Array:
+def find_seams(composition: Composition, tiles: Sequence[Tile], between: Differences | None = None) -> Array:
     """Assign every cell of a (reduced) canvas to a layer.
 
     Parameters
@@ -49,23 +53,21 @@ def find_seams(composition: Composition, tiles: Sequence[Tile], detail: Sequence
     tiles : list of Tile
         The layers warped at that resolution, `weight` from edge to centre; a rectangle may run past
         the edge of a closed canvas.
-    detail : sequence of Tile
-        The same layers DETAIL times as fine, on rectangles DETAIL times as large. Photos that
-        differ in thin lines or by little misplacement agree when reduced; here the seams see it.
+    between : Differences or None
+        How visible a seam would be, found before for the same layers, whichever of their cells are valid.
 
     Returns
     -------
     (H, W) int16 array; cells that no layer covers belong to the nearest layer.
     """
     labels = nearest_centre(composition, tiles)
-    overlaps: dict[tuple[int, int], _Overlap | None] = {}
+    between = between or Differences(composition, tiles)
     for level in range(LEVELS - 1, -1, -1):
         for i, j in neighbours(labels, composition.closed):
-            if (i, j) not in overlaps:
-                overlaps[i, j] = _overlap(composition, tiles, (i, j), detail)
-            overlap = overlaps[i, j]
+            overlap = between.of((i, j))
             if overlap is not None:
-                _swap(labels, overlap, i, j, level, banded=level < LEVELS - 1)
+                one, other = (tiles[k].valid[place_in(tiles[k], overlap.window, composition)] for k in (i, j))
+                _swap(labels, overlap, (i, j), one & other, level)
     return _extend(labels)
 
 
@@ -103,39 +105,81 @@ def with_claims(composition: Composition, tiles: Sequence[Tile], claims: Array) 
 
 @dataclass(frozen=True)
 class _Overlap:
-    """Where two layers meet: canvas rows and columns; there, whether both are valid, how visible a
-    seam would be, and which photo's centre is nearer (-127 the second's to 127 the first's). One is
-    kept for each two neighbours, so it is kept small."""
+    """Where two layers meet: window, canvas rows and columns; there, how visible a seam would be, and
+    which photo's centre is nearer (-127 the second's to 127 the first's). One is kept for each two
+    neighbours, so it is kept small."""
 
+    window: Rect
     rows: slice
     columns: Array
-    both: Array
     difference: Array
     core: Array
 
 
-def _overlap(
-    composition: Composition, tiles: Sequence[Tile], pair: tuple[int, int], detail: Sequence[Tile]
-) -> _Overlap | None:
-    one, other = (tiles[k] for k in pair)
-    window = shared_rect(one.rect, other.rect, composition)
-    if window is None:
-        return None
-    a, b = (window_of(t, window, composition) for t in (one, other))
-    both = a.valid & b.valid
-    if not both.any():
-        return None
-    near_a, near_b = (np.asarray(t.weight, np.float32) for t in (a, b))
-    core = (near_a - near_b) / np.maximum(np.maximum(near_a, near_b), 1e-6)
-    if detail:
-        large = Rect(*(DETAIL * side for side in window))
-        fine = replace(composition, width=DETAIL * composition.width)
-        a, b = (window_of(detail[k], large, fine) for k in pair)
-        difference = _blocks(_difference(a, b), DETAIL, "mean")
-    else:
-        difference = _difference(a, b)
-    rows, columns = place_on(composition, window)
-    return _Overlap(rows, columns, both, difference.astype(np.float16), np.rint(core * 127).astype(np.int8))
+class Differences:
+    """How visible a seam between two layers would be, found once for each two.
+
+    Parameters
+    ----------
+    composition, tiles
+        As for `find_seams`.
+    finer : callable or None
+        Gives a layer DETAIL times as fine, on a rectangle DETAIL times as large. Photos that differ in
+        thin lines or by little misplacement agree when reduced; here the seams see it. A layer is held
+        only while pairs are looked at that it is in.
+    """
+
+    def __init__(
+        self, composition: Composition, tiles: Sequence[Tile], finer: Callable[[int], Tile] | None = None
+    ) -> None:
+        self._composition, self._tiles, self._finer = composition, tiles, finer
+        self._found: dict[tuple[int, int], _Overlap | None] = {}
+        self._fine: dict[int, Tile] = {}
+        self._uses: Counter[int] = Counter()
+        self._locks = [threading.Lock() for _ in tiles]
+
+    def prepare(self, pairs: Sequence[tuple[int, int]], context: Context) -> None:
+        """Look at pairs on the context's threads, from left to right."""
+        self._uses.update(k for pair in pairs for k in pair)
+        order = sorted(pairs, key=lambda ij: (max(self._tiles[k].rect.x0 for k in ij), ij))
+        self._found.update(zip(order, over(context, "seams", self._made, order), strict=True))
+
+    def of(self, pair: tuple[int, int]) -> _Overlap | None:
+        """Return how two layers differ where they meet, None where they do not."""
+        if pair not in self._found:
+            self._uses.update(pair)
+            self._found[pair] = self._made(pair)
+        return self._found[pair]
+
+    def _made(self, pair: tuple[int, int]) -> _Overlap | None:
+        one, other = (self._tiles[k] for k in pair)
+        window = shared_rect(one.rect, other.rect, self._composition)
+        tiles = [self._tile(k) for k in pair]
+        if window is None:
+            return None
+        near_a, near_b = (
+            np.asarray(window_of(t, window, self._composition).weight, np.float32) for t in (one, other)
+        )
+        core = (near_a - near_b) / np.maximum(np.maximum(near_a, near_b), 1e-6)
+        step = 1 if self._finer is None else DETAIL
+        scaled = replace(self._composition, width=step * self._composition.width)
+        a, b = (window_of(t, Rect(*(step * side for side in window)), scaled) for t in tiles)
+        difference = _blocks(_difference(a, b), step, "mean").astype(np.float16)
+        rows, columns = place_on(self._composition, window)
+        return _Overlap(window, rows, columns, difference, np.rint(core * 127).astype(np.int8))
+
+    def _tile(self, k: int) -> Tile:
+        """Return a layer as it is compared, and let go of it at its last use."""
+        if self._finer is None:
+            return self._tiles[k]
+        with self._locks[k]:
+            tile = self._fine[k] if k in self._fine else self._finer(k)
+            self._uses[k] -= 1
+            if self._uses[k]:
+                self._fine[k] = tile
+            else:
+                self._fine.pop(k, None)
+        return tile
 
 
 def nearest_centre(composition: Composition, tiles: Sequence[Tile]) -> Array:
@@ -163,10 +207,12 @@ def neighbours(labels: Array, closed: bool) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-def _swap(labels: Array, overlap: _Overlap, i: int, j: int, level: int, banded: bool) -> None:
-    """Move the border between layers i and j to the minimum cut, in place, on cells of 2^level."""
+def _swap(labels: Array, overlap: _Overlap, pair: tuple[int, int], both: Array, level: int) -> None:
+    """Move the border between two layers to the minimum cut, in place, on cells of 2^level; `both` are
+    valid there. The first cut may run anywhere, later ones in a band around it."""
+    i, j = pair
     owner = labels[overlap.rows, overlap.columns]
-    free = overlap.both & ((owner == i) | (owner == j))
+    free = both & ((owner == i) | (owner == j))
     if not free.any():
         return
     step = 1 << level
@@ -176,7 +222,7 @@ def _swap(labels: Array, overlap: _Overlap, i: int, j: int, level: int, banded: 
         _blocks(owner == i, step, "half"),
         _blocks(owner == j, step, "half"),
         _blocks(overlap.core * np.float32(1 / 127), step, "mean"),
-        banded,
+        level < LEVELS - 1,
     )
     if chosen is None:
         return

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from composer.align.features import Features, find_features, outside_mask, to_grey8, within_circle
 from composer.align.homography import Pair, find_homography
+from composer.align.learned import check_network, find_learned_features, match_learned
 from composer.align.matching import distinct_places, match_descriptors
 from composer.align.retrieval import FEW, bridging_pairs, closing_pairs, count_votes, likely_pairs
 from composer.align.rotation import find_fisheye_pair
@@ -79,22 +80,29 @@ class Scene:
 class FindFeatures:
     """Find features in every photo.
 
-    Options: `megapixels` at which to look, `count` of features kept a photo.
+    Options: `megapixels` at which to look, `count` of features kept a photo; `network`, an ONNX file that
+    finds them instead of SIFT.
     """
 
     takes: ClassVar[type] = Photos
     gives: ClassVar[type] = FeatureSet
     megapixels: float = 0.25
     count: int = 1000
+    network: str = ""
 
     def __call__(self, photos: Photos, context: Context) -> FeatureSet:
         store = store_of(context)
+        if self.network:
+            check_network(self.network)
 
         def find(photo: Photo) -> Features | PhotoError:
             try:
                 small = store.pixels(photo, coarse(photo, self.megapixels))
                 size = photo.width, photo.height
-                found = find_features(to_grey8(small), self.megapixels, self.count, size)
+                if self.network:
+                    found = find_learned_features(self.network, small, self.megapixels, self.count, size)
+                else:
+                    found = find_features(to_grey8(small), self.megapixels, self.count, size)
                 found = found if photo.circle_px is None else within_circle(found, photo)
                 return outside_mask(found, photo)
             except PhotoError as error:
@@ -116,7 +124,7 @@ class MatchPhotos:
     Options: `ratio` of Lowe's test, `threshold_px` at working size, `keep` candidates a photo; `pairs`
     to match: "auto" (those that seem to share something), "all", "sequence" (each photo with the two
     after it, around the circle), "gps" (each with its `keep` nearest), or a file that names two photos a
-    line; `points`, a file of control points that are added.
+    line; `points`, a file of control points that are added; `network`, an ONNX file that matches.
     """
 
     takes: ClassVar[type] = FeatureSet
@@ -126,8 +134,11 @@ class MatchPhotos:
     keep: int = 5
     points: str = ""
     pairs: str = "auto"
+    network: str = ""
 
     def __call__(self, value: FeatureSet, context: Context) -> MatchGraph:
+        if self.network:
+            check_network(self.network, matcher=True)
         photos = tuple(p for p, _ in value.entries)
         features = [f for _, f in value.entries]
         tried: dict[tuple[int, int], tuple[int, Pair | None]] = {}
@@ -161,7 +172,11 @@ class MatchPhotos:
     ) -> tuple[int, Pair | None]:
         """Return how many points match, and the pair if they have a common geometry."""
         i, j = ij
-        found = match_descriptors(features[i].descriptors, features[j].descriptors, self.ratio)
+        if self.network:
+            sizes = tuple((photos[k].width, photos[k].height) for k in ij)
+            found = match_learned(self.network, (features[i], features[j]), sizes)
+        else:
+            found = match_descriptors(features[i].descriptors, features[j].descriptors, self.ratio)
         points_i, points_j = features[i].points[found[:, 0]], features[j].points[found[:, 1]]
         once = distinct_places(points_i, points_j)
         points_i, points_j = points_i[once], points_j[once]

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from composer.records import Camera, Composition, Layer, Photo, Rect, Tile
+from composer.records import Camera, Composition, Context, Layer, Photo, Rect, Tile
 from composer.stitching.crop import largest_full_rectangle
-from composer.stitching.seams import find_seams, with_claims
+from composer.stitching.seams import Differences, find_seams, with_claims
 
 PHOTO = Photo("p", None, 100, 80, 3, "uint8")
 LAYER = Layer(PHOTO, Camera(np.eye(3), 100.0))
@@ -100,8 +100,28 @@ def test_detail_that_vanishes_in_the_grid_moves_the_seam() -> None:
         Tile(Rect(*(2 * s for s in r)), f[:, 2 * r.x0 : 2 * r.x1], np.ones((160, 200), bool))
         for r, f in zip(rects, (fine, lines), strict=True)
     ]
-    seams = find_seams(canvas(2), tiles, detail)
+    between = Differences(canvas(2), tiles, detail.__getitem__)
+    seams = find_seams(canvas(2), tiles, between)
     assert (seams[:, 73:87] == seams[:, 73:74]).all()
+
+
+def test_layers_in_detail_are_made_once_and_let_go() -> None:
+    made: list[int] = []
+    base = picture()
+    rects = [Rect(0, 0, 70, 80), Rect(40, 0, 120, 80), Rect(90, 0, 160, 80), Rect(30, 20, 130, 60)]
+    tiles = [layer_tile(r, base) for r in rects]
+    double = np.kron(base, np.ones((2, 2, 1), np.float32))
+
+    def finer(k: int) -> Tile:
+        made.append(k)
+        return layer_tile(Rect(*(2 * s for s in rects[k])), double)
+
+    between = Differences(canvas(4), tiles, finer)
+    between.prepare([(0, 1), (1, 2), (0, 3), (1, 3), (2, 3)], Context(workers=2))
+    assert sorted(made) == [0, 1, 2, 3]
+    assert not between._fine
+    assert (find_seams(canvas(4), tiles, between) == find_seams(canvas(4), tiles)).mean() > 0.9
+    assert sorted(made) == [0, 1, 2, 3]
 
 
 def test_a_claim_is_held_where_the_claimant_looks_and_only_there() -> None:
