@@ -295,6 +295,21 @@ def test_a_hugin_project_is_completed_and_rendered(tmp_path: Path) -> None:
         composer.stitch(load=saved, device="cpu")
 
 
+def test_a_project_laid_out_anew_keeps_what_is_not_known(tmp_path: Path) -> None:
+    for k, pixels in enumerate(room()):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    saved = tmp_path / "a.pto"
+    composer.stitch(tmp_path, projection="sphere", save=saved, device="cpu")
+    point = "c n0 N1 x50.5 y20.25 X5 Y20 t0"
+    saved.write_text(f"{saved.read_text()}{point}\n")
+    composer.stitch(load=saved, projection="cylinder", width=200, save=tmp_path / "b.pto", device="cpu")
+    before, after = (f.read_text().split("\n") for f in (saved, tmp_path / "b.pto"))
+    assert point in after
+    changed = [a for a, b in zip(before, after, strict=True) if a != b]
+    assert {line[0] for line in changed} <= {"p", "i"}
+    assert any(line.startswith("p") for line in changed)
+
+
 def test_a_plan_takes_other_photos_of_the_same_rig(tmp_path: Path) -> None:
     """A bracket two stops darker, where the photos that the plan was made from are gone."""
     for k, pixels in enumerate(room()):

@@ -36,7 +36,7 @@ def carried_over(old: Composition, canvas: Composition) -> Composition:
     canvas : Composition
         The same layers, only turned, laid out.
     """
-    new = replace(canvas, white=old.white, rms_px=old.rms_px, links=old.links)
+    new = replace(canvas, white=old.white, rms_px=old.rms_px, links=old.links, project=old.project)
     if old.seams is not None:
         step = seam_step(new)
         x, y = _positions(reduced(new, step), old)

@@ -1,0 +1,30 @@
+"""What every job begins with."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
+
+from composer.api.jobs import one_thread_each
+
+
+def blas_threads() -> set[int]:
+    np.linalg.inv(np.eye(3))
+    return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+
+def test_threads_of_libraries_are_held_to_one_and_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        with threadpool_limits(2, user_api="blas"):
+            with one_thread_each():
+                assert cv2.getNumThreads() == 1
+                assert blas_threads() == {1}
+            assert cv2.getNumThreads() == 3
+            assert blas_threads() == {2}
+    finally:
+        cv2.setNumThreads(before)
