@@ -121,9 +121,13 @@ def _mantiuk(light: Array, luminance: Array) -> tuple[Array, float]:
     if luminance.min() == top:  # nothing to compress, and its solver would find nothing to solve
         return np.ones_like(luminance), 1.0
     colours = (light if light.shape[2] == 3 else np.repeat(light, 3, 2)) / top
-    made = cv2.createTonemapMantiuk(gamma=1.0, scale=0.85, saturation=1.0).process(
-        np.maximum(colours, np.float32(DEEPEST))
-    )
+    logging = cv2.utils.logging
+    level = logging.setLogLevel(logging.LOG_LEVEL_ERROR)  # it warns of a change to come in OpenCV itself
+    try:
+        mapping = cv2.createTonemapMantiuk(gamma=1.0, scale=0.85, saturation=1.0)
+        made = mapping.process(np.maximum(colours, np.float32(DEEPEST)))
+    finally:
+        logging.setLogLevel(level)
     shown = np.nan_to_num(made @ _LUMINANCE)
     return np.maximum(shown, 0) / max(_ends(shown)[1], 1e-9), 1.0
 
