@@ -205,7 +205,7 @@ def test_nan_does_not_count() -> None:
         ({"method": "mean"}, "give one of exposure"),
         ({"align": "affine"}, "give one of auto"),
         ({"ghosts": "remove", "method": "median"}, "median removes"),
-        ({"reference": "nobody"}, "no photo of that name"),
+        ({"reference": "nobody"}, "no photo is called nobody"),
         ({"contrast": -1.0}, "0 or more"),
         ({"sigmas": 0.0}, "more than 0"),
     ],

@@ -136,7 +136,7 @@ def test_the_anchor_keeps_its_exposure(tmp_path: Path) -> None:
     gains = [la.gain for la in result.panoramas[0].composition.layers]
     assert gains[2] == (1.0, 1.0, 1.0)
     assert gains[0][1] > gains[1][1] > 1.01
-    with pytest.raises(OptionError, match="no such photo"):
+    with pytest.raises(OptionError, match="no photo is called 7"):
         composer.stitch(tmp_path, anchor="7", device="cpu")
 
 

@@ -24,6 +24,7 @@ from composer.fusion.stack import Stack, alpha_of, blocks
 from composer.fusion.tonemap import OPERATORS
 from composer.media.decode import PhotoStore, store_of
 from composer.media.metadata import icc_profile
+from composer.media.naming import naming
 from composer.media.picture import Picture, check_target, write_picture
 from composer.planning import PHOTO_SHARE, Source, read_photos
 from composer.records import Context, Event, Photo, Photos, Unused
@@ -236,11 +237,10 @@ def _laid(
 
 def _reference(photos: tuple[Photo, ...], method: str, wanted: str, context: Context) -> int:
     if wanted:
-        named = [k for k, p in enumerate(photos) if wanted in (p.name, Path(p.name).name, Path(p.name).stem)]
-        if len(named) != 1:
-            count = "no photo" if not named else f"{len(named)} photos"
-            raise OptionError(f'reference is "{wanted}": {count} of that name; give a photo\'s name or stem')
-        return named[0]
+        try:
+            return naming(p.name for p in photos)(wanted)
+        except LookupError as error:
+            raise OptionError(f"reference: {error.args[0]}") from None
     if method == "exposure":
         return best_exposed(photos, context)
     return len(photos) // 2 if method == "focus" else 0

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from composer.errors import OptionError
+from composer.media.naming import naming
 from composer.records import Photo
 
 __all__ = ["check_pairs", "named_pairs"]
@@ -77,7 +78,7 @@ def _listed(file: Path, photos: tuple[Photo, ...]) -> list[tuple[int, int]]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(f"{file}: cannot be read as text ({error})") from error
-    known = _names(photos)
+    meant = naming(p.name for p in photos)
     chosen = set()
     for number, line in enumerate(lines, 1):
         try:
@@ -88,29 +89,13 @@ def _listed(file: Path, photos: tuple[Photo, ...]) -> list[tuple[int, int]]:
             continue
         if len(words) != 2:
             raise OptionError(f"{file}, line {number}: {len(words)} names; give two photos a line")
-        ends = [_meant(word, known, f"{file}, line {number}") for word in words]
+        try:
+            ends = [meant(word) for word in words]
+        except LookupError as error:
+            raise OptionError(f"{file}, line {number}: {error.args[0]}") from None
         if ends[0] == ends[1]:
             raise OptionError(f"{file}, line {number}: {words[0]} is paired with itself; name another photo")
         chosen.add((min(ends), max(ends)))
     if not chosen:
         raise OptionError(f"{file}: names no pairs; give two photos a line")
     return sorted(chosen)
-
-
-def _names(photos: tuple[Photo, ...]) -> dict[str, list[int]]:
-    """Return which photos go by a name: as given, as a file, as a stem."""
-    known: dict[str, list[int]] = {}
-    for k, photo in enumerate(photos):
-        path = Path(photo.name)
-        for name in {photo.name, path.name, path.stem}:
-            known.setdefault(name, []).append(k)
-    return known
-
-
-def _meant(word: str, known: dict[str, list[int]], where: str) -> int:
-    found = known.get(word, [])
-    if not found:
-        raise OptionError(f"{where}: no photo is called {word}; check the name")
-    if len(found) > 1:
-        raise OptionError(f"{where}: {len(found)} photos are called {word}; give the path")
-    return found[0]

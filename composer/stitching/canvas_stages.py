@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -26,6 +25,7 @@ from composer.align.warp import (
 from composer.backend.parallel import over
 from composer.errors import OptionError
 from composer.media.decode import store_of
+from composer.media.naming import naming
 from composer.records import (
     Composition,
     Context,
@@ -69,9 +69,14 @@ class CompensateExposure:
     brackets: Literal["auto", "none"] = "auto"
 
     def __call__(self, plan: Plan, context: Context) -> Plan:
-        if self.anchor and not any(self._anchor(c.layers) is not None for c in plan.compositions):
-            raise OptionError(f"anchor {self.anchor}: no such photo in a panorama; give one by its file name")
-        return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
+        stage = self
+        if self.anchor:
+            names = [la.photo.name for c in plan.compositions for la in c.layers]
+            try:
+                stage = replace(self, anchor=names[naming(names)(self.anchor)])
+            except LookupError as error:
+                raise OptionError(f"anchor: {error.args[0]} that is used") from None
+        return replace(plan, compositions=tuple(stage._solve(c, context) for c in plan.compositions))
 
     def _solve(self, composition: Composition, context: Context) -> Composition:
         small = reduced(composition, 2 * seam_step(composition))
@@ -96,11 +101,8 @@ class CompensateExposure:
 
     def _anchor(self, layers: tuple[Layer, ...]) -> int | None:
         """Return the index of the layer whose photo is the anchor."""
-        for k, layer in enumerate(layers):
-            names = {layer.photo.name, Path(layer.photo.name).name, Path(layer.photo.name).stem}
-            if self.anchor and self.anchor in names:
-                return k
-        return None
+        names = [la.photo.name for la in layers]
+        return names.index(self.anchor) if self.anchor in names else None
 
 
 def _known(composition: Composition) -> bool:

@@ -11,6 +11,7 @@ they hold spaces; pixels count from the photo's top left, the first pixel's cent
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from composer.align.homography import Pair
 from composer.align.lens import rays
 from composer.errors import OptionError
+from composer.media.naming import naming
 from composer.records import Camera, Photo
 
 Array = NDArray[Any]
@@ -70,13 +72,14 @@ def read_points(path: Path, names: list[str]) -> tuple[list[ControlPoint], list[
         raise OptionError(f"{path}: cannot be read ({error}); give a text file of control points") from None
     points: list[ControlPoint] = []
     lines: list[Line] = []
+    meant = naming(names)
     for number, row in enumerate(text.splitlines(), 1):
         try:
             words = shlex.split(row, comments=True)
             if not words:
                 continue
-            found = _statement(words, names)
-        except ValueError as error:
+            found = _statement(words, names, meant)
+        except (ValueError, LookupError) as error:
             raise OptionError(
                 f'{path}, line {number}: {error}; write "point A x y B x y", "vertical A x y x y" or '
                 '"horizontal A x y x y"'
@@ -88,11 +91,11 @@ def read_points(path: Path, names: list[str]) -> tuple[list[ControlPoint], list[
     return points, lines
 
 
-def _statement(words: list[str], names: list[str]) -> ControlPoint | Line:
-    """Turn a line's words into what they say; ValueError where they say nothing."""
+def _statement(words: list[str], names: list[str], meant: Callable[[str], int]) -> ControlPoint | Line:
+    """Turn a line's words into what they say; ValueError or LookupError where they say nothing."""
     kind, *rest = words
     if kind == "point" and len(rest) == 6:
-        one, other = _named(rest[0], names), _named(rest[3], names)
+        one, other = names[meant(rest[0])], names[meant(rest[3])]
         if one == other:
             raise ValueError("a control point joins two photos, both are the same")
         return ControlPoint(one, (float(rest[1]), float(rest[2])), other, (float(rest[4]), float(rest[5])))
@@ -100,19 +103,8 @@ def _statement(words: list[str], names: list[str]) -> ControlPoint | Line:
         x0, y0, x1, y1 = (float(word) for word in rest[1:])
         if (x0, y0) == (x1, y1):
             raise ValueError("a line needs two different points")
-        return Line(_named(rest[0], names), kind == "vertical", ((x0, y0), (x1, y1)))
+        return Line(names[meant(rest[0])], kind == "vertical", ((x0, y0), (x1, y1)))
     raise ValueError("cannot be understood")
-
-
-def _named(word: str, names: list[str]) -> str:
-    """Return the photo that a word names: its name, file name or stem."""
-    for form in (str, lambda n: Path(n).name, lambda n: Path(n).stem):
-        found = [n for n in names if form(n) == word]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise ValueError(f"{word} may be {found[0]} or {found[1]}")
-    raise ValueError(f"no photo is called {word}")
 
 
 def with_control_points(
