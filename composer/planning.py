@@ -91,8 +91,14 @@ def _laid_out(plan: Plan, pipeline: Pipeline) -> Plan:
 
 
 def _completed(plan: Plan, pipeline: Pipeline, context: Context, start: str | None = None) -> Plan:
-    """Run the stages that a loaded plan lacks: from `start` on, and all after the layout without seams."""
+    """Run the stages that a loaded plan lacks: from `start` on, and all after the layout without seams.
+
+    A pipeline that blends gradients solves for their factors where the plan has none.
+    """
     if all(c.seams is not None for c in plan.compositions):
+        solved = any(la.factors is not None for c in plan.compositions for la in c.layers)
+        if not solved and any(name == "gradient" for name, _ in pipeline.described()):
+            start = start or "gradient"
         return pipeline.plan(plan, context, start) if start else plan
     shown = tuple(without_unseen(placed(c)) for c in plan.compositions)
     if not all(c.layers for c in shown):

@@ -295,6 +295,16 @@ def test_a_hugin_project_is_completed_and_rendered(tmp_path: Path) -> None:
         composer.stitch(load=saved, device="cpu")
 
 
+def test_a_saved_plan_can_be_blended_by_gradients(tmp_path: Path) -> None:
+    for k, pixels in enumerate(room()):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    composer.stitch(tmp_path, width=500, save=tmp_path / "plan", device="cpu")
+    at_once = composer.stitch(tmp_path, width=500, blend="gradient", device="cpu").panoramas[0]
+    later = composer.stitch(load=tmp_path / "plan", blend="gradient", device="cpu").panoramas[0]
+    assert all(la.factors is not None for la in later.composition.layers)
+    assert np.array_equal(later.image, at_once.image)
+
+
 def test_a_project_laid_out_anew_keeps_what_is_not_known(tmp_path: Path) -> None:
     for k, pixels in enumerate(room()):
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
