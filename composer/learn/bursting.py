@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
@@ -16,7 +17,7 @@ from composer.backend.parallel import over
 from composer.errors import WeightsError
 from composer.fusion.methods import Settings
 from composer.fusion.stack import Stack, alpha_of, as_stored, blocks, part
-from composer.learn.burst_noise import deviations, noise_table
+from composer.learn.burst_noise import KNOTS, deviations, noise_table
 from composer.learn.runtime import Network, onnx_session, torch_network
 from composer.learn.weights import read_weights
 from composer.media.decode import store_of
@@ -32,7 +33,7 @@ Array = NDArray[Any]
 
 __all__ = ["HALO", "TILE", "begun", "load_burst", "merged_burst", "merging_of", "picture_of", "without_noise"]
 
-TILE, HALO, MEMORY = 256, 32, 8  # pixels of a tile and around it; planes that the network remembers
+TILE, HALO, MEMORY = 512, 32, 8  # pixels of a tile and around it; planes that the network remembers
 PROBES, PROBE = 5, 96  # squares each way that noise is told from, and their side
 FEW = 5  # photos that do
 SMOOTH = 9  # pixels over which weights are averaged before noise is taken out: its blocks are larger
@@ -117,7 +118,7 @@ def merged_burst(stack: Stack, settings: Settings, context: Context) -> Array:
             store_of(context).rest(photo)
 
     over(context, "burst", work, list(blocks(stack.shape, TILE, TILE)))
-    return _stored(without_noise(found, context), stack, context)
+    return _stored(without_noise(found, table, context), stack, context)
 
 
 def _merged(merge: Network, parts: list[tuple[Array, Array]], table: Array) -> Array:
@@ -134,13 +135,16 @@ def _merged(merge: Network, parts: list[tuple[Array, Array]], table: Array) -> A
     return state
 
 
-def without_noise(merged: Array, context: Context) -> Array:
+def without_noise(merged: Array, table: Array, context: Context) -> Array:
     """Take out what noise is left in a weighted mean.
 
     Parameters
     ----------
     merged : (H, W, C + 1) float32
         The mean, and what share of a single photo's noise, as power, is left at each place.
+    table : (C, KNOTS)
+        Standard deviation of a single photo's noise. The picture tells noise too, but what photos have in
+        common is none.
     context : Context
 
     Returns
@@ -149,11 +153,14 @@ def without_noise(merged: Array, context: Context) -> Array:
     """
     picture = np.ascontiguousarray(merged[:, :, :-1])
     shares = cv2.blur(np.log2(merged[:, :, -1]), (SMOOTH, SMOOTH))
-    usual = np.abs(shares - _commonest(shares)) < 0.5
+    usual = _commonest(shares)
     noise = estimate(picture, usual)
-    if noise is None or not noise.variance.any():
+    if noise is None:
         return picture
-    shares -= np.log2(np.mean(2 ** shares[usual]))
+    share = float(np.mean(2 ** shares[usual]))
+    most = share * np.interp(noise.brightness, np.linspace(0, 1, KNOTS), (table**2).mean(0))
+    noise = replace(noise, variance=np.minimum(noise.variance, most))
+    shares -= np.log2(share)
 
     def clean(around: Array) -> Array:
         pixels, share = np.ascontiguousarray(around[:, :, :-1]), around[:, :, -1]
@@ -170,10 +177,14 @@ def without_noise(merged: Array, context: Context) -> Array:
     return by_tiles(np.dstack([picture, shares]), everywhere, clean, grid, context)[:, :, :-1]
 
 
-def _commonest(shares: Array) -> float:
-    """Return the commonest of values, give or take a quarter."""
-    values, counts = np.unique(np.round(2 * shares), return_counts=True)
-    return float(values[counts.argmax()] / 2)
+def _commonest(shares: Array) -> Array:
+    """Return where (h, w) values are nearly the commonest, in whole blocks of 8 x 8 and a third of them."""
+    height, width = shares.shape
+    blocks_ = cv2.resize(shares, (-(-width // 8), -(-height // 8)), interpolation=cv2.INTER_AREA)
+    values, counts = np.unique(np.round(2 * blocks_), return_counts=True)
+    away = np.abs(blocks_ - values[counts.argmax()] / 2)
+    near = (away <= max(0.5, np.quantile(away, 1 / 3))).astype(np.uint8)
+    return np.asarray(np.repeat(np.repeat(near, 8, 0), 8, 1)[:height, :width]) > 0
 
 
 def taken_out(pixels: Array, noise: Noise, share: float) -> Array:
