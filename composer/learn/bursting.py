@@ -107,7 +107,7 @@ def merged_burst(stack: Stack, settings: Settings, context: Context) -> Array:
     found = np.empty((height, width, channels + 1), np.float32)
 
     def work(tile: Rect) -> None:
-        around = Rect(tile.x0, tile.y0, tile.x0 + TILE, tile.y0 + TILE).grown(HALO)
+        around = Rect(*tile[:2], tile.x1 + tile.width % 2, tile.y1 + tile.height % 2).grown(HALO)
         state = _merged(merge, [_padded(stack, k, around, context) for k in order], table)
         state = state[:5, HALO : HALO + tile.height, HALO : HALO + tile.width]
         place = np.s_[tile.y0 : tile.y1, tile.x0 : tile.x1]
