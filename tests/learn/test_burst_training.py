@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
+from typer.testing import CliRunner
 
 import composer
+from composer.cli import app
 from composer.learn.bursting import begun, load_burst, merging_of, picture_of
 from composer.records import to_encoded, to_linear
 
@@ -95,3 +97,9 @@ def test_a_run_leaves_weights_for_fuse(tmp_path: Path) -> None:
     photos = [PHOTO[:64, :80], PHOTO[:64, :80]]
     weights = tmp_path / "burst.safetensors"
     assert composer.fuse(photos, method="burst", weights=weights).image.shape == (64, 80, 3)
+
+
+def test_the_command_learns_from_photographs_alone(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["train", "burst", "--out", str(tmp_path / "run")])
+    assert done.exit_code == 2
+    assert "burst learns from photographs alone" in done.output
