@@ -172,18 +172,17 @@ def measured(picture: Any, scene: Scene) -> dict[str, float]:
     return figures
 
 
-def runs(photos: list[Any], weights: str) -> Iterator[dict[str, Any]]:
-    """Yield every picture's figures."""
-    for k, photo in enumerate(photos):
-        for moving in (False, True):
-            for name, noise in NOISES.items():
-                scene = burst(photo, photos[(k + 1) % len(photos)], noise, moving, seed=100 + k)
-                whole, context = laid(scene.frames)
-                for count in COUNTS:
-                    stack = Stack(whole.photos[:count], whole.matrices[:count])
-                    what = {"moving": moving, "noise": name, "frames": count, "photo": k}
-                    for tool, picture, seconds in pictures(stack, context, scene.truth, weights):
-                        yield {**what, "tool": tool, **measured(picture, scene), "cpu_s": seconds}
+def runs(photos: list[Any], k: int, weights: str) -> Iterator[dict[str, Any]]:
+    """Yield the figures of every picture made of the k-th photo."""
+    for moving in (False, True):
+        for name, noise in NOISES.items():
+            scene = burst(photos[k], photos[(k + 1) % len(photos)], noise, moving, seed=100 + k)
+            whole, context = laid(scene.frames)
+            for count in COUNTS:
+                stack = Stack(whole.photos[:count], whole.matrices[:count])
+                what = {"moving": moving, "noise": name, "frames": count, "photo": k}
+                for tool, picture, seconds in pictures(stack, context, scene.truth, weights):
+                    yield {**what, "tool": tool, **measured(picture, scene), "cpu_s": seconds}
 
 
 def summed(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -217,12 +216,14 @@ def main() -> None:
         y, x = (max(0, (n - options.crop) // 2) for n in photo.shape[:2])
         photos.append(np.ascontiguousarray(photo[y : y + options.crop, x : x + options.crop]))
     rows = []
-    for row in runs(photos, options.weights):
-        rows.append(row)
-        print(" ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
-    found = {"photographs": [p.name for p in options.photos], "means": summed(rows)}
-    if options.json:
-        options.json.write_text(json.dumps({"benchmark": "burst", **facts(), **found}, indent=1) + "\n")
+    for k in range(len(photos)):
+        for row in runs(photos, k, options.weights):
+            rows.append(row)
+            print(" ".join(f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()), flush=True)
+        names = [p.name for p in options.photos[: k + 1]]
+        found = {"photographs": names, "crop": options.crop, "means": summed(rows)}
+        if options.json:
+            options.json.write_text(json.dumps({"benchmark": "burst", **facts(), **found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
