@@ -55,7 +55,7 @@ class Recipe(Budget):
 
 def by_heart(recipe: Recipe) -> Recipe:
     """Return a recipe for learning one small batch by heart."""
-    return replace(recipe, batch=2, size=64, moving=1.0, steps=recipe.steps or 100)
+    return replace(recipe, batch=2, size=32, moving=1.0, rate=5e-3, steps=recipe.steps or 100)
 
 
 class Bursts:
@@ -88,7 +88,7 @@ class Bursts:
     def step(self, batch: tuple[Tensor, ...], at: Moment) -> dict[str, float]:
         """Take one step; returns the losses."""
         for group in self.optimiser.param_groups:
-            warm = min(1.0, (at.step + 1) / 50)
+            warm = min(1.0, (at.step + 1) / 20)
             group["lr"] = self.recipe.rate * warm * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * at.progress)))
         errors, equal, weight = errors_of(self.net, *batch)
         if not descend(errors.mean(), self.optimiser, 1.0):

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 import composer
 from composer.cli import app
 from composer.learn.bursting import begun, load_burst, merging_of, picture_of
+from composer.media.encode import write_image
 from composer.records import to_encoded, to_linear
 
 torch = pytest.importorskip("torch")
@@ -83,19 +84,22 @@ def test_torch_and_onnxruntime_agree(tmp_path: Path) -> None:
 
 
 def test_one_batch_is_learnt_by_heart(tmp_path: Path) -> None:
-    found = train(Bursts(by_heart(Recipe(steps=40, width=16)), SPLIT), Session(tmp_path, overfit=True))
+    found = train(Bursts(by_heart(Recipe(steps=40, width=8)), SPLIT), Session(tmp_path, overfit=True))
     assert found["share_left"] < 0.6
 
 
 def test_a_run_leaves_weights_for_fuse(tmp_path: Path) -> None:
-    run = Bursts(Recipe(steps=1, batch=1, size=64, width=8), SPLIT)
-    found = train(run, Session(tmp_path))
+    data, out = tmp_path / "photos", tmp_path / "run"
+    data.mkdir()
+    for k in range(6):
+        write_image(data / f"{k}.png", PHOTO[40 * k : 40 * k + 140, :160])
+    found = composer.train_burst(data, out, steps=1, batch=1, width=8, workers=1)
     assert found["moving_4_burst_db"] > found["moving_4_mean_db"] - 3
-    assert {p.name for p in tmp_path.iterdir()} == {
+    assert {p.name for p in out.iterdir()} == {
         "checkpoint.safetensors", "burst.safetensors", "burst.onnx", "card.md", "grid.png", "log.jsonl",
     }  # fmt: skip
     photos = [PHOTO[:64, :80], PHOTO[:64, :80]]
-    weights = tmp_path / "burst.safetensors"
+    weights = out / "burst.safetensors"
     assert composer.fuse(photos, method="burst", weights=weights).image.shape == (64, 80, 3)
 
 
