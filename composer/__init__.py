@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from composer.api.refining import refine
     from composer.api.repairing import repair
     from composer.api.stitching import run, stitch
-    from composer.api.training import train_detector, train_refiner
+    from composer.api.training import train_burst, train_detector, train_refiner
     from composer.batch import Batch
     from composer.errors import ComposerError
     from composer.pipeline import Pipeline
@@ -65,6 +65,7 @@ __all__ = [
     "run_each",
     "stitch",
     "stitch_each",
+    "train_burst",
     "train_detector",
     "train_refiner",
 ]
@@ -93,6 +94,7 @@ _HOMES = {
     "run_each": "api.batches",
     "stitch": "api.stitching",
     "stitch_each": "api.batches",
+    "train_burst": "api.training",
     "train_detector": "api.training",
     "train_refiner": "api.training",
 }

@@ -18,10 +18,12 @@ from composer.errors import NothingToFuse, OptionError, PhotoError
 from composer.fusion.aligning import aligned, best_exposed, check_sizes
 from composer.fusion.exposure import Exponents
 from composer.fusion.hdr import METHODS as RESPONSES
-from composer.fusion.methods import METHODS, Settings
+from composer.fusion.methods import METHODS as RULES
+from composer.fusion.methods import Settings
 from composer.fusion.registration import MODELS, farthest
 from composer.fusion.stack import Stack, alpha_of, blocks
 from composer.fusion.tonemap import OPERATORS
+from composer.learn.bursting import load_burst, merged_burst
 from composer.media.decode import PhotoStore, store_of
 from composer.media.metadata import icc_profile
 from composer.media.naming import naming
@@ -34,6 +36,7 @@ Array = NDArray[Any]
 
 __all__ = ["fuse"]
 
+METHODS = {**RULES, "burst": merged_burst}
 LINEAR = (".hdr", ".exr")  # files of linear light: they need no tone mapping
 FIXED = ("max", "min")  # trails of stars are the movement: such stacks are aligned on request only
 BY_CONTENT = ("exposure", "focus")  # methods to which the same photo twice says nothing new
@@ -53,6 +56,7 @@ def fuse(
     sigmas: float = 3.0,
     response: str = "debevec",
     tone_map: str = "auto",
+    weights: str | Path | None = None,
     device: str = "auto",
     workers: int | None = None,
     max_memory: int | None = None,
@@ -72,6 +76,8 @@ def fuse(
         in each. "hdr": the scene's light, by exposure times from EXIF or as the photos themselves tell.
         "average": the mean in linear light, as one long exposure records it. "median": without what passes
         by. "sigma-clip": the mean without outliers. "max", "min": trails of light, of shade.
+        "burst": the reference without its noise, by a recurrent network that leaves out what moved (extra
+        `onnx` or `learn`).
     align : "auto", "none", "translation", "similarity" or "homography"
         How photos taken by hand are laid on the reference. "auto": by homographies, focus stacks by
         similarities (lenses breathe), and max and min not at all; photos within 0.4 pixels stay as they
@@ -91,6 +97,8 @@ def fuse(
     tone_map : "auto", "none", or one of `composer.fusion.tonemap.OPERATORS`
         HDR only: how light of any range is shown. "none" keeps it: float32, linear in .hdr and .exr files,
         else encoded, also beyond 1. "auto": none for .hdr and .exr, else "local-laplacian".
+    weights : path or None
+        Bursts only: others than the package's own, from `train_burst`.
     device : "auto" or "cpu"
         Fusing runs on the CPU.
     workers, max_memory, observe, cancelled
@@ -106,6 +114,8 @@ def fuse(
         Fewer than two photos can be read.
     PhotoError
         Sizes differ and photos are not, or cannot be, aligned.
+    WeightsError
+        Of "burst": neither onnxruntime nor torch is installed, or the weights cannot be used.
     OutputError, OptionError, DeviceError, Cancelled
 
     Examples
@@ -116,14 +126,17 @@ def fuse(
     >>> composer.fuse([photo // 2, photo]).image.shape
     (400, 600, 3)
     """
-    _check_options(method, align, ghosts, device)
+    _check_options(method, align, ghosts, device, weights)
     target = Path(output) if output is not None else None
     if tone_map == "auto":
         tone_map = "none" if target is not None and target.suffix.lower() in LINEAR else "local-laplacian"
     _check_hdr(method, response, tone_map)
+    if method == "burst":
+        load_burst(str(weights or ""))  # to fail before photos are read
     settings = Settings(
-        _exponents(contrast, saturation, exposedness), ghosts, _positive("sigmas", sigmas), response, tone_map
-    )
+        _exponents(contrast, saturation, exposedness), ghosts, _positive("sigmas", sigmas),
+        response, tone_map, str(weights or ""),
+    )  # fmt: skip
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     with one_thread_each():
         found = read_photos(photos, context, repeats=method not in BY_CONTENT)
@@ -153,7 +166,7 @@ def fuse(
     )
 
 
-def _check_options(method: str, align: str, ghosts: str, device: str) -> None:
+def _check_options(method: str, align: str, ghosts: str, device: str, weights: str | Path | None) -> None:
     choices = {
         "method": (method, tuple(METHODS)),
         "align": (align, ("auto", "none", *MODELS)),
@@ -163,6 +176,8 @@ def _check_options(method: str, align: str, ghosts: str, device: str) -> None:
     for name, (value, allowed) in choices.items():
         if value not in allowed:
             raise OptionError(f'{name} is "{value}"; give one of {", ".join(allowed)}')
+    if weights is not None and method != "burst":
+        raise OptionError(f"weights are for burst, not for {method}")
     if ghosts == "remove" and method != "exposure":
         raise OptionError(f"ghosts=remove is for exposures, not for {method}; median removes what moves")
 

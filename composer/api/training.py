@@ -20,7 +20,7 @@ from composer.records import Event
 if TYPE_CHECKING:
     from composer.learn.pairs import Pairs
 
-__all__ = ["MODELS", "reduced_photo", "train_detector", "train_refiner"]
+__all__ = ["MODELS", "reduced_photo", "train_burst", "train_detector", "train_refiner"]
 
 Data = str | Path | Sequence[str | Path]
 MODELS = ("residual", "pix2pix")
@@ -167,6 +167,57 @@ def train_detector(
     )  # fmt: skip
     with one_thread_each():
         return loop.train(training.Detection(recipe, _photographs(data, 2 * recipe.size)), session)
+
+
+def train_burst(
+    data: Data,
+    out: str | Path,
+    *,
+    minutes: float = 20.0,
+    steps: int = 0,
+    batch: int | None = None,
+    size: int | None = None,
+    width: int | None = None,
+    seed: int = 0,
+    resume: bool = False,
+    overfit: bool = False,
+    tensorboard: bool = False,
+    device: str = "auto",
+    workers: int | None = None,
+    observe: Callable[[Event], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+    stopped: Callable[[], bool] | None = None,
+) -> dict[str, float]:
+    """Train the recurrent network that merges bursts, on photographs; every sixth is held out.
+
+    Parameters
+    ----------
+    data, out, and the others
+        As for `train_refiner`: bursts are made from the photographs as it goes. The weights are
+        burst.safetensors, burst.merge.onnx and burst.finish.onnx.
+
+    Returns
+    -------
+    What was found on the photographs held out, by name: PSNR of the first frame, of the frames' mean and of
+    what the network makes, for still and moving scenes and several numbers of frames.
+
+    Raises
+    ------
+    TrainingError, OptionError, PhotoError, OutputError, WeightsError, Cancelled
+    """
+    _needs_torch()
+    from composer.learn import burst_training as training
+    from composer.learn import loop
+
+    recipe = training.Recipe(minutes, steps, seed=seed, **_checked(minutes, batch, size, width, 16))
+    recipe = training.by_heart(recipe) if overfit else recipe
+    context, _ = begun(device, workers, None, observe, cancelled)
+    session = loop.Session(
+        Path(out), resume, context.device, context.workers, overfit=overfit, tensorboard=tensorboard,
+        observe=context.observe, cancelled=context.cancelled, stopped=stopped or (lambda: False),
+    )  # fmt: skip
+    with one_thread_each():
+        return loop.train(training.Bursts(recipe, _photographs(data, 2 * recipe.size)), session)
 
 
 def _pairs(pairs: str | Path | None, data: Data | None, least: int) -> Pairs:

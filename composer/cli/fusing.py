@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -38,6 +39,7 @@ class Method(StrEnum):
     sigma_clip = "sigma-clip"
     max = "max"
     min = "min"
+    burst = "burst"
 
 
 class Align(StrEnum):
@@ -95,6 +97,9 @@ def fuse(
     tone_map: Annotated[
         ToneMap, typer.Option(help="HDR: how it is shown; none keeps it, for .hdr, .exr and .tif.")
     ] = ToneMap.auto,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Bursts: from composer train burst.")
+    ] = None,
     summary: Summary = None,
     device: DeviceOption = Device.auto,
     workers: Workers = None,
@@ -102,7 +107,7 @@ def fuse(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Fuse photographs of one view: exposures, focus stacks, HDR, averages, medians, trails."""
+    """Fuse photographs of one view: exposures, focus stacks, HDR, averages, medians, trails, bursts."""
     if not photos:
         usage("give photographs to fuse")
 
@@ -113,8 +118,8 @@ def fuse(
         return fuse(
             photos, output, method=method.value, align=align.value, reference=reference,
             ghosts=ghosts.value, contrast=contrast, saturation=saturation, exposedness=exposedness,
-            sigmas=sigmas, response=response.value, tone_map=tone_map.value, device=device.value,
-            workers=workers, max_memory=as_bytes(max_memory),
+            sigmas=sigmas, response=response.value, tone_map=tone_map.value, weights=weights,
+            device=device.value, workers=workers, max_memory=as_bytes(max_memory),
             observe=observe, cancelled=cancelled,
         )  # fmt: skip
 

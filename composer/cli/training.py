@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
+USES = {"detector": "refine --detector", "burst": "fuse --method burst --weights"}
+
+
 class What(StrEnum):
     """What can be trained."""
 
     refiner = "refiner"
     detector = "detector"
+    burst = "burst"
 
 
 class Model(StrEnum):
@@ -47,8 +51,12 @@ def train(
     minutes: Annotated[float, typer.Option(help="How long, all sessions together.")] = 20.0,
     steps: Annotated[int, typer.Option(help="So many steps instead of minutes.")] = 0,
     batch: Annotated[int | None, typer.Option(help="Samples a step [8; pix2pix 1].")] = None,
-    size: Annotated[int | None, typer.Option(help="Their side in pixels [128; pix2pix 256].")] = None,
-    width: Annotated[int | None, typer.Option(help="Channels [48; pix2pix 64, detector 24].")] = None,
+    size: Annotated[
+        int | None, typer.Option(help="Their side in pixels [128; pix2pix 256, burst 64].")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(help="Channels [48; pix2pix 64, detector 24, burst 32].")
+    ] = None,
     seed: Annotated[int, typer.Option(help="For every draw.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     overfit: Annotated[
@@ -61,16 +69,17 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a learned stage on photographs of your own; SIGTERM saves the run, and --resume goes on."""
-    if what is What.detector and (data is None or pairs is not None or model is not Model.residual):
-        usage("the detector learns from photographs alone; give --data, and neither --model nor --pairs")
+    if what is not What.refiner and (data is None or pairs is not None or model is not Model.residual):
+        usage(f"{what.value} learns from photographs alone; give --data, and neither --model nor --pairs")
     quiet = quiet or os.environ.get("RANK", "0") != "0"  # of torchrun's processes the first one speaks
     with on_terminate() as stopped:
 
         def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> dict[str, float]:
-            from composer.api.training import train_detector, train_refiner
+            from composer.api.training import train_burst, train_detector, train_refiner
 
-            if what is What.detector:
-                return train_detector(
+            if what is not What.refiner:
+                train = train_burst if what is What.burst else train_detector
+                return train(
                     data or (), out, minutes=minutes, steps=steps, batch=batch, size=size, width=width,
                     seed=seed, resume=resume, overfit=overfit, tensorboard=tensorboard, device=device.value,
                     workers=workers, observe=observe, cancelled=cancelled, stopped=stopped,
@@ -94,7 +103,7 @@ def _tell(found: dict[str, float], out: Path, overfit: bool) -> None:
         typer.echo("one batch was learnt by heart; train without --overfit-batch to get weights")
     elif found:
         weights = next(p for p in sorted(out.glob("*.safetensors")) if p.stem != "checkpoint")
-        option = "--detector" if weights.stem == "detector" else "--weights"
-        typer.echo(f"{weights}  weights; use them with composer refine {option}")
+        use = USES.get(weights.stem, "refine --weights")
+        typer.echo(f"{weights}  weights; use them with composer {use}")
     else:
         typer.echo(f"stopped; {out} holds the run, go on with --resume")

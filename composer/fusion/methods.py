@@ -45,7 +45,8 @@ class Settings:
     """The options of all methods.
 
     `exponents` of exposure fusion, `ghosts` "keep" or "remove", `sigmas` beyond which a mean leaves out;
-    how the camera's `response` to light is found, and by which operator HDR is shown (`shown`, "none": not).
+    how the camera's `response` to light is found, and by which operator HDR is shown (`shown`, "none": not);
+    a file of `weights` for the network that merges bursts ("": the package's own).
     """
 
     exponents: Exponents = field(default_factory=Exponents)
@@ -53,6 +54,7 @@ class Settings:
     sigmas: float = 3.0
     response: str = "debevec"
     shown: str = "local-laplacian"
+    weights: str = ""
 
 
 def exposure(stack: Stack, settings: Settings, context: Context) -> Array:
