@@ -33,6 +33,7 @@ from composer.mending.holes import clipped, grown
 from composer.mending.marking import Marked, find_marked, operated, point_at
 from composer.mending.noise import GRAIN
 from composer.mending.restoring import RESTORERS, Setting, restore_faults
+from composer.mending.variants import Variant
 from composer.records import Context, Event, Fault, Rect
 from composer.report import write_painting
 from composer.results import Repaired
@@ -40,7 +41,7 @@ from composer.results import Repaired
 Array = NDArray[Any]
 Source = str | Path | Array
 
-__all__ = ["check_fill", "kinds_of", "repair"]
+__all__ = ["check_fill", "check_variants", "kinds_of", "repair"]
 
 SPECK_FILL = "biharmonic"  # of what is a pixel wide: no worse there than "mixed", at a third of the cost
 
@@ -58,6 +59,7 @@ def repair(
     grain: float = GRAIN,
     source: Source | None = None,
     donors: Sequence[Source] = (),
+    variants: Sequence[str] = (),
     output: str | Path | None = None,
     page: str | Path | None = None,
     seed: int = 0,
@@ -101,6 +103,9 @@ def repair(
     donors : paths or arrays
         Other photos of the same scene. "auto" and "donor" take what the first of them that covers a hole
         shows there; holes that none covers are filled as by "auto".
+    variants : some of "mirrored", "turned", "scaled"
+        What patches may also be: mirrored, turned by quarters, three quarters or four thirds as large. For
+        arches, symmetric fronts, floors that recede; each kind takes its time.
     output : path or None
         Where to write; None keeps the picture in memory only. A photo without faults is copied.
     page : path or None
@@ -131,6 +136,7 @@ def repair(
     [('box', 'mixed')]
     """
     check_fill(fill, len(donors), grow, grain)
+    check_variants(variants)
     kinds = kinds_of(faults, without, mask is not None or box is not None, find_only)
     target = Path(output) if output is not None else None
     context, watch = begun(device, workers, max_memory, observe, cancelled)
@@ -151,7 +157,15 @@ def repair(
         names, mended = [""] * len(marked.holes), picture
         if marked.holes and not find_only:
             names, notes, mended = _mended(
-                picture, marked, valid, context, fill=fill, donors=donors, source=allowed, seed=seed
+                picture,
+                marked,
+                valid,
+                context,
+                fill=fill,
+                donors=donors,
+                source=allowed,
+                seed=seed,
+                variants=variants,
             )
         met = operated(marked, names)
         if not find_only:
@@ -186,6 +200,18 @@ def check_fill(fill: str, donors: int, grow: int, grain: float) -> None:
         raise OptionError(f"grow is {grow}; give 0 or more pixels")
     if not 0 <= grain < 255:
         raise OptionError(f"grain is {grain}; give a deviation of 0 to 255")
+
+
+def check_variants(variants: Sequence[str]) -> None:
+    """Check what patches may also be.
+
+    Raises
+    ------
+    OptionError
+    """
+    for variant in variants:
+        if variant not in get_args(Variant):
+            raise OptionError(f'variants has "{variant}"; give some of {", ".join(get_args(Variant))}')
 
 
 def kinds_of(
@@ -246,6 +272,7 @@ def _mended(
     donors: Sequence[Source],
     source: Array | None,
     seed: int,
+    variants: Sequence[str],
 ) -> tuple[list[str], tuple[str, ...], Picture]:
     """Fill what is marked; return what filled each hole, a sentence on each donor not used, the picture."""
     started, labels, holes = time.perf_counter(), marked.labels, marked.holes
@@ -259,7 +286,7 @@ def _mended(
     if not any(names):
         return names, notes, picture
     regions = regions_of(names, labels, holes, source)
-    fills = operators(source, seed, givers, context.device)
+    fills = operators(source, givers, context.device, seed=seed, variants=variants)
     pixels = fill_holes(picture.pixels, labels, valid, regions, fills, context)
     context.observe(Event("fill", 1.0, time.perf_counter() - started))
     return names, notes, replace(picture, pixels=pixels, alpha=_opened(picture, marked, names))

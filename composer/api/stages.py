@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from composer.api.cloning import clone
-from composer.api.repairing import check_fill, kinds_of, repair
+from composer.api.repairing import check_fill, check_variants, kinds_of, repair
 from composer.mending.noise import GRAIN
 from composer.records import Context
 from composer.results import Edited
@@ -24,7 +24,7 @@ class Repair:
 
     Options: `faults` and `without`, kinds with commas between them; `fill`, what fills holes; `grow`, by how
     many pixels faults are made wider; `grain`, the deviation up to which noise stays; `seed`, for the random
-    search of patches.
+    search of patches; `variants`, what patches may also be, with commas between them.
     """
 
     faults: str = "auto"
@@ -33,21 +33,26 @@ class Repair:
     grow: int = 0
     grain: float = GRAIN
     seed: int = 0
+    variants: str = ""
 
     def __post_init__(self) -> None:
         check_fill(self.fill, 0, self.grow, self.grain)
+        check_variants(self._variants())
         kinds_of(*self._kinds(), pointed=False, find_only=False)
 
     def _kinds(self) -> tuple[str | list[str], list[str]]:
         wanted = self.faults if self.faults == "auto" else self.faults.split(",")
         return wanted, self.without.split(",") if self.without else []
 
+    def _variants(self) -> list[str]:
+        return self.variants.split(",") if self.variants else []
+
     def edit(self, picture: Array, context: Context) -> Edited:
         faults, without = self._kinds()
         return repair(
             picture, faults=faults, without=without, fill=self.fill, grow=self.grow, grain=self.grain,
-            seed=self.seed, device=context.device, workers=context.workers, max_memory=context.max_memory,
-            cancelled=context.cancelled,
+            seed=self.seed, variants=self._variants(), device=context.device, workers=context.workers,
+            max_memory=context.max_memory, cancelled=context.cancelled,
         )  # fmt: skip
 
 

@@ -87,6 +87,9 @@ def repair(
     donor: Annotated[
         list[Path] | None, typer.Option(metavar="PHOTO", help="Another photo of the scene; may be repeated.")
     ] = None,
+    variants: Annotated[
+        str, typer.Option(metavar="KINDS", help="Patches may also be mirrored,turned,scaled.")
+    ] = "",
     seed: Annotated[int, typer.Option(help="For the random search of patches.")] = 0,
     suffix: Annotated[
         str, typer.Option(metavar="_TEXT", help="Put behind each name; beside the photos without -o.")
@@ -112,6 +115,7 @@ def repair(
             "grain": grain,
             "faults": faults if faults == "auto" else faults.split(","), "without": without or [],
             "find_only": find_only, "source": source, "donors": donor or [], "seed": seed,
+            "variants": variants.split(",") if variants else [],
             "device": device.value,
         }  # fmt: skip
 

@@ -105,8 +105,11 @@ def _donor_of(donors: Sequence[Donor], labels: Array, rect: Rect, k: int) -> Don
     return next((d for d in donors if covers(d, x + rect.x0, y + rect.y0)), None)
 
 
-def operators(source: Array | None, seed: int, donors: Sequence[Donor], device: str) -> Mapping[str, Fill]:
-    """Return all operators by name; patches are taken from `source` (H, W) bool, where it is given.
+def operators(
+    source: Array | None, donors: Sequence[Donor], device: str, *, seed: int, variants: Sequence[str]
+) -> Mapping[str, Fill]:
+    """Return all operators by name; patches are taken from `source` (H, W) bool, where it is given, and
+    from `variants` of it.
 
     Patches are sought on the device; for all else, thin holes, the host is quicker.
     """
@@ -116,7 +119,8 @@ def operators(source: Array | None, seed: int, donors: Sequence[Donor], device: 
 
     def patches(image: Array, hole: Array, valid: Array, where: Rect) -> Array:
         part = None if source is None else source[where.y0 : where.y1, where.x0 : where.x1]
-        return to_numpy(copy_patches(to_device(image, device), hole, valid, part, seed))
+        found = copy_patches(to_device(image, device), hole, valid, part, seed=seed, variants=variants)
+        return to_numpy(found)
 
     def donor(image: Array, hole: Array, valid: Array, where: Rect) -> Array:
         y, x = np.nonzero(hole)

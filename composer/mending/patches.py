@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from composer.mending.nearest import (
     search,
 )
 from composer.mending.transport import coherence_transport
+from composer.mending.variants import with_variants
 
 Array = NDArray[Any]
 
@@ -47,7 +49,15 @@ class _Level:
     source: Array
 
 
-def copy_patches(image: Any, hole: Array, valid: Array, source: Array | None = None, seed: int = 0) -> Any:
+def copy_patches(
+    image: Any,
+    hole: Array,
+    valid: Array,
+    source: Array | None = None,
+    *,
+    seed: int = 0,
+    variants: Sequence[str] = (),
+) -> Any:
     """Fill a hole so that all patches in it look like patches outside.
 
     Wexler, Shechtman and Irani (PAMI 2007): every patch that touches the hole looks for its like outside,
@@ -63,6 +73,8 @@ def copy_patches(image: Any, hole: Array, valid: Array, source: Array | None = N
     source : (H, W) bool or None
         Where patches are taken from; None is all that is valid.
     seed : int
+    variants : some of "mirrored", "turned", "scaled"
+        Copies of the picture that patches are taken from too, see `with_variants`.
 
     Returns
     -------
@@ -72,7 +84,12 @@ def copy_patches(image: Any, hole: Array, valid: Array, source: Array | None = N
     near = cv2.dilate(hole.astype(np.uint8), np.ones((4 * SIZE + 1,) * 2, np.uint8)) > 0
     wanted = hole | (near & ~valid)  # what no patch may show is made up as well, and thrown away
     taken = valid & ~hole & (True if source is None else source)
-    levels = _pyramid(image, wanted, valid & ~hole, taken)
+    known, whole = valid & ~hole, image
+    if variants:
+        whole, wanted, sources = with_variants(image, wanted, taken, variants)
+        known = np.pad(known, [(0, n - m) for n, m in zip(sources.shape, known.shape, strict=True)]) | sources
+        taken = sources
+    levels = _pyramid(whole, wanted, known, taken)
     if levels is None:
         return coherence_transport(image, hole, valid)
     random = np.random.default_rng(seed)
@@ -89,7 +106,7 @@ def copy_patches(image: Any, hole: Array, valid: Array, source: Array | None = N
         values = _copied(level.values, pixels, ground, match)
         rounds = ROUNDS[1] if k < len(levels) - 1 else ROUNDS[2]
         values, match = _settled(level, ground, values, match, random, rounds)
-    filled = xp.reshape(values[:, : image.shape[2]], image.shape)
+    filled = xp.reshape(values[:, : image.shape[2]], whole.shape)[: image.shape[0], : image.shape[1], :]
     return xp.where(xp.asarray(hole[:, :, None]), filled, image)
 
 

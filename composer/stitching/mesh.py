@@ -9,6 +9,7 @@ Li et al., TMM 2018, pursue the same end) and return to the cameras' place away 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from importlib import import_module
 from threading import Thread
@@ -123,10 +124,13 @@ def _grey(image: Array, both: Array) -> Array:
 def _flow(one: Array, other: Array, finest: int) -> Array:
     """Return (h, w, 2) float32: where `other` shows what `one` does, less where `one` does.
 
-    `finest` is how often the images are halved before the last look.
+    `finest` is how often the images are halved before the last look. Images too small to be halved so often
+    are looked at sooner: OpenCV would read beyond its pyramid, which starts where it says `coarsest`.
     """
     finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    finder.setFinestScale(finest)
+    patch, (short, long) = finder.getPatchSize(), sorted(one.shape)
+    coarsest = min(int(math.log2(long / (4 * patch)) + 0.5), int(math.log2(short / patch)))
+    finder.setFinestScale(max(0, min(finest, coarsest)))
     return np.asarray(finder.calc(one, other, None))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from composer.align.projection import placed
@@ -17,7 +18,7 @@ from composer.pipeline import stitching
 from composer.records import Camera, Composition, Context, Layer, Link, Plan, Tile
 from composer.stitching.canvas_stages import LocalWarp
 from composer.stitching.crop import has_holes
-from composer.stitching.mesh import find_shift
+from composer.stitching.mesh import _flow, find_shift
 
 Array = NDArray[Any]
 WIDTH, HEIGHT, BESIDE = 240, 200, 130  # of a photo; columns from one photo to the next
@@ -141,3 +142,16 @@ def test_the_number_of_threads_changes_nothing() -> None:
 def test_the_default_pipeline_bends_before_it_cuts() -> None:
     names = [name for name, _ in stitching().described()]
     assert names.index("exposure") < names.index("local-warp") < names.index("seams")
+
+
+@pytest.mark.parametrize("finest", [1, 2])
+@pytest.mark.parametrize("shape", [(16, 200), (31, 96), (200, 20), (40, 40), (64, 90), (33, 400)])
+def test_flow_of_strips_is_found(shape: tuple[int, int], finest: int) -> None:
+    """OpenCV's search ended with a segmentation fault where one side was short."""
+    noise = np.random.default_rng(0).normal(size=(shape[0] + 4, shape[1] + 4)).astype(np.float32)
+    wide = cv2.GaussianBlur(noise, (0, 0), 2.5)
+    whole = cv2.normalize(wide, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    one, other = (np.ascontiguousarray(whole[2 : 2 + shape[0], x : x + shape[1]]) for x in (2, 1))
+    flow = _flow(one, other, finest)
+    assert np.median(flow[:, :, 0]) == pytest.approx(1, abs=0.4)
+    assert np.median(flow[:, :, 1]) == pytest.approx(0, abs=0.4)
