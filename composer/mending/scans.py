@@ -1,7 +1,8 @@
-"""Scratches, hairs, cracks, creases and specks of scans: from the odds of pixels to objects.
+"""Scratches, hairs, cracks, creases and specks of scans: from the odds of pixels to things.
 
-A thing counts by how sure its pixels are, how many agree and how long it is. A photo's own wires, twigs and
-lights look the same to whoever sees no more than their surroundings, so these kinds are looked for by name.
+Pixels that hang together are a thing, and a thing counts where it is large enough and one of its pixels is
+sure. A photo's own wires, twigs and lights look the same to whoever sees no more than their surroundings, so
+these kinds are looked for by name only.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ from composer.records import Fault, Rect
 
 Array = NDArray[Any]
 
-__all__ = ["LAID_OVER", "find_laid_over", "measured"]
+__all__ = ["LAID_OVER", "find_laid_over"]
 
 LAID_OVER = ("scratch", "dust")
-POSSIBLE = -1.5  # log-odds of a pixel that may belong to a thing
-SMALLEST = 2  # pixels
-# weights of: 1, the highest log-odds, their mean, log of pixels, log of length, mean log-odds of the other kind
-WEIGHTS = {"scratch": (0.0,) * 6, "dust": (0.0,) * 6}
-CERTAIN = {"scratch": 0.0, "dust": 0.0}  # the lowest score of a fault
+POSSIBLE = -0.5  # log-odds of a pixel that belongs to a thing
+SURE = {"scratch": 1.0, "dust": 0.5}  # log-odds that one pixel of a fault reaches
+SMALLEST = {"scratch": 25, "dust": 3}  # pixels of a fault
+EDGE = 7  # pixels around what is not valid that are not looked at
 
 
 def find_laid_over(
@@ -38,35 +38,20 @@ def find_laid_over(
     odds = damage(brightness(pixels))
     odds[:, [0, -1]] = odds[:, :, [0, -1]] = -np.inf
     if valid is not None and not valid.all():
-        odds[:, cv2.erode(valid.astype(np.uint8), np.ones((7, 7), np.uint8)) == 0] = -np.inf
-    found: list[Fault] = []
-    for kind in (k for k in LAID_OVER if k in kinds):
-        k = LAID_OVER.index(kind)
-        labels, rects, features = measured(odds[k], odds[1 - k])
-        scores = features @ np.array(WEIGHTS[kind])
-        for at in np.flatnonzero(scores > CERTAIN[kind]):
-            rect = Rect(*rects[at].tolist())
-            mask = labels[rect.y0 : rect.y1, rect.x0 : rect.x1] == at + 1
-            found.append(Fault(kind, rect, float(1 / (1 + np.exp(-scores[at]))), mask=mask))
-    return found
+        odds[:, cv2.erode(valid.astype(np.uint8), np.ones((EDGE, EDGE), np.uint8)) == 0] = -np.inf
+    return [f for k, kind in enumerate(LAID_OVER) if kind in kinds for f in _things(kind, odds[k])]
 
 
-def measured(odds: Array, others: Array) -> tuple[Array, Array, Array]:
-    """Take the possible pixels (H, W) of a kind apart into things and measure them.
-
-    Returns
-    -------
-    labels (H, W), 1 for the first thing; their rectangles (n, 4); their features (n, 6), see `WEIGHTS`.
-    """
+def _things(kind: str, odds: Array) -> list[Fault]:
+    """Return the faults of a kind by its log-odds (H, W)."""
     possible = odds > POSSIBLE
     count, labels, stats, _ = cv2.connectedComponentsWithStats(possible.astype(np.uint8), connectivity=8)
-    area = stats[1:, 4].astype(np.float64)
-    of, seen = labels[possible] - 1, odds[possible]
-    highest = np.full(count - 1, -np.inf)
-    np.maximum.at(highest, of, seen)
-    mean = np.bincount(of, seen, count - 1) / area
-    other = np.bincount(of, np.maximum(others[possible], -12), count - 1) / area
-    length = np.hypot(stats[1:, 2], stats[1:, 3])
-    features = np.stack([np.ones(count - 1), highest, mean, np.log(area), np.log(length), other], 1)
-    rects = np.concatenate([stats[1:, :2], stats[1:, :2] + stats[1:, 2:4]], 1)
-    return labels, rects, features
+    highest = np.full(count, -np.inf)
+    np.maximum.at(highest, labels[possible], odds[possible])
+    found = []
+    for k in np.flatnonzero((highest > SURE[kind]) & (stats[:, 4] >= SMALLEST[kind])):
+        x, y, width, height, _ = stats[k].tolist()
+        rect = Rect(x, y, x + width, y + height)
+        mask = labels[y : rect.y1, x : rect.x1] == k
+        found.append(Fault(kind, rect, float(1 / (1 + np.exp(-highest[k]))), mask=mask))
+    return found

@@ -6,7 +6,7 @@ import composer
 from composer.mending import damage as network
 from composer.mending.damage import damage
 from composer.mending.faults import find_faults
-from composer.mending.scans import LAID_OVER, find_laid_over, measured
+from composer.mending.scans import LAID_OVER, find_laid_over
 from composer.samples import picture
 
 
@@ -52,7 +52,7 @@ def test_kinds_are_those_asked_for(scratched):
 def test_mending_brings_the_scene_back(scene, scratched):
     harmed = np.round(scratched[0] * 255).astype(np.uint8)
     mended = np.asarray(composer.repair(harmed, faults=LAID_OVER)) / np.float32(255)
-    assert ((mended - scene) ** 2).mean() < 0.2 * ((scratched[0] - scene) ** 2).mean()
+    assert ((mended - scene) ** 2).mean() < 0.25 * ((scratched[0] - scene) ** 2).mean()
 
 
 def test_what_alpha_hides_is_not_looked_at(scratched):
@@ -77,13 +77,17 @@ def test_any_size_is_taken(shape):
     assert damage(level[:, :, 0]).shape == (2, *shape)
 
 
-def test_things_are_measured_one_by_one():
-    odds = np.full((40, 60), -9, np.float32)
-    odds[5:8, 10:30] = 2
-    odds[6, 12] = 4
-    odds[20:24, 40:44] = 1
-    labels, rects, features = measured(odds, np.full_like(odds, -3))
-    assert rects.tolist() == [[10, 5, 30, 8], [40, 20, 44, 24]]
-    assert features[:, 1].tolist() == [4, 1]
-    assert np.exp(features[:, 3]).round().tolist() == [60, 16]
-    assert labels[21, 41] == 2
+def test_a_thing_is_large_enough_and_sure_somewhere(monkeypatch):
+    odds = np.full((2, 40, 60), -9, np.float32)
+    odds[0, 5:8, 10:30] = 1
+    odds[0, 20:22, 10:40] = 1
+    odds[0, 21, 12] = 4
+    odds[0, 30:33, 10:14] = 4
+    odds[1, 30:32, 40:43] = 1
+    odds[1, 10, 50] = 4
+    monkeypatch.setattr("composer.mending.scans.damage", lambda luma: odds)
+    found = find_laid_over(np.full((40, 60, 1), 0.5, np.float32))
+    assert [(f.kind, tuple(f.rect)) for f in found] == [
+        ("scratch", (10, 20, 40, 22)), ("dust", (40, 30, 43, 32)),
+    ]  # fmt: skip
+    assert found[0].confidence > found[1].confidence > 0.5
