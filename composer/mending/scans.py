@@ -24,7 +24,7 @@ __all__ = ["LAID_OVER", "find_laid_over"]
 
 LAID_OVER = ("scratch", "dust")
 POSSIBLE = -0.5  # log-odds of a pixel that belongs to a thing
-SURE = {"scratch": 1.0, "dust": 0.5}  # log-odds that one pixel of a fault reaches
+SURE = {"scratch": 2.0, "dust": 0.5}  # log-odds that one pixel of a fault reaches
 SMALLEST = {"scratch": 25, "dust": 3}  # pixels of a fault
 EDGE = 7  # pixels around what is not valid that are not looked at
 
