@@ -109,7 +109,7 @@ def test_nothing_marked_changes_nothing() -> None:
 @pytest.mark.parametrize(
     ("mask", "options", "message"),
     [
-        (None, {"faults": "dust"}, 'no kind of fault "dust"; give some of hole, impulse'),
+        (None, {"faults": "stains"}, 'no kind of fault "stains"; give some of hole, impulse'),
         (None, {"faults": "line", "without": ["line"]}, "no kind of fault is left"),
         (None, {"box": (1, 2, 3, 4), "faults": "line"}, "where neither mask nor box is given"),
         (None, {"box": (1, 2, 3, 4), "find_only": True}, "where neither mask nor box is given"),

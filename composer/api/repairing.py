@@ -80,10 +80,11 @@ def repair(
         stays.
     faults : "auto", or one or several kinds
         What to look for: "hole", "impulse", "pixel" and "line", which are filled; then, restored in this
-        order, "blocking", "banding", "noise", "fading" and "seam". "auto" is all but fading, which nothing
-        tells from a sunset or from fog, and seams, for which now and then a scene's own edge is taken. A
-        hole is what alpha hides, what is not finite, or exactly black and ends suddenly; mending it makes
-        it opaque.
+        order, "blocking", "banding", "noise", "fading" and "seam"; and what lies over a scan: "scratch" (long
+        and thin: hairs, cracks and creases too) and "dust" (specks). "auto" is all but fading, which nothing
+        tells from a sunset or from fog, and seams, scratches and dust, for which a scene's own edges, wires
+        and lights are taken now and then. A hole is what alpha hides, what is not finite, or exactly black
+        and ends suddenly; mending it makes it opaque.
     without : one or several kinds
         What not to look for.
     find_only : bool

@@ -55,7 +55,7 @@ def repair(
         str,
         typer.Option(
             metavar="KINDS",
-            help="hole,impulse,pixel,line,blocking,banding,noise; fading and seam if named.",
+            help="hole,impulse,pixel,line,blocking,banding,noise; fading,seam,scratch,dust if named.",
         ),
     ] = "auto",
     without: Annotated[

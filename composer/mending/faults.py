@@ -19,6 +19,7 @@ from composer.mending.lines import find_lines
 from composer.mending.noise import find_noise
 from composer.mending.regions import covered
 from composer.mending.restoring import Setting
+from composer.mending.scans import LAID_OVER, find_laid_over
 from composer.mending.seams import find_seams
 from composer.records import Fault
 
@@ -39,8 +40,8 @@ FINDERS: dict[str, Finder] = {
     "fading": find_fading,
     "seam": find_seams,
 }
-KINDS = tuple(FINDERS)
-BY_NAME = ("fading", "seam")  # looked for only where it is named
+KINDS = (*FINDERS, *LAID_OVER)
+BY_NAME = ("fading", "seam", *LAID_OVER)  # looked for only where it is named
 AUTO = tuple(k for k in KINDS if k not in BY_NAME)
 SPECKLED = ("impulse", "pixel", "line")  # what would be taken for noise
 
@@ -69,13 +70,14 @@ def find_faults(
     """
     found: list[Fault] = []
     finders = FINDERS | _set(setting or Setting())
-    for kind in (k for k in KINDS if k in kinds):
+    for kind in (k for k in FINDERS if k in kinds):
         if kind == "pixel" and any(f.kind == "impulse" for f in found):
             continue
         if kind == "noise":
             pixels = _smoothed(pixels, found)
         found += finders[kind](pixels, valid)
-    return found
+    laid_over = [k for k in LAID_OVER if k in kinds]  # all told by one look
+    return found + find_laid_over(pixels, valid, laid_over) if laid_over else found
 
 
 def _set(setting: Setting) -> dict[str, Finder]:

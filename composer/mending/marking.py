@@ -14,6 +14,7 @@ from composer.mending.faults import find_faults
 from composer.mending.holes import Hole, find_holes, grown
 from composer.mending.regions import covered
 from composer.mending.restoring import RESTORERS, Setting
+from composer.mending.scans import LAID_OVER
 from composer.records import Fault, Rect
 
 Array = NDArray[Any]
@@ -21,7 +22,8 @@ Array = NDArray[Any]
 __all__ = ["SPECKS", "Marked", "find_marked", "operated", "point_at"]
 
 SPECKS = ("impulse", "pixel", "line")  # a pixel wide: a plate each, solved for together
-CUT_OUT = ("hole",)  # what a mask would mark
+CUT_OUT = ("hole", *LAID_OVER)  # what a mask would mark
+RIM = 1  # px by which what is laid over shines into its surroundings
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def find_marked(
         seen = np.clip(np.nan_to_num(seen), 0, 1)
     faults = find_faults(seen, valid, kinds, setting)
     shape = valid.shape
-    wide = grown(covered(_of(faults, CUT_OUT), shape), grow)
+    rimmed = grown(covered(_of(faults, LAID_OVER), shape), RIM)
+    wide = grown(covered(_of(faults, CUT_OUT), shape) | rimmed, grow)
     thin = grown(covered(_of(faults, SPECKS), shape), grow) & ~wide
     labels, holes = find_holes(wide)
     specks = bool(thin.any())

@@ -1,0 +1,176 @@
+"""Train the network that finds scratches and specks (composer/mending/damage.onnx) on photographs.
+
+    python benchmarks/train_damage.py PHOTO... --minutes 60 --onnx damage.onnx
+
+Steps follow the clock, so two runs do not give the same weights. Needs torch and onnx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import torch
+from damaging import sample
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+from torch.nn import functional
+
+from composer.mending.damage import network_input
+
+Array = NDArray[Any]
+State = dict[str, Tensor]
+
+WIDTHS = 24, 32, 48  # channels at a half, a quarter and an eighth of the resolution
+BATCH = 6
+RATE = 3e-3
+KEPT = 0.998  # of the running mean of weights, a step
+
+
+def block(given: int, made: int, dilation: int = 1, stride: int = 1) -> nn.Sequential:
+    """Convolve, normalise, cut off below zero."""
+    convolution = nn.Conv2d(given, made, 3, stride, dilation, dilation, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(made), nn.ReLU(inplace=True))
+
+
+class Network(nn.Module):
+    """A U-Net on pictures unshuffled by two: 8 planes in, 8 out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        a, b, c = WIDTHS
+        self.top = nn.Sequential(block(8, a), block(a, a))
+        self.mid = nn.Sequential(block(a, b, stride=2), block(b, b), block(b, b, 2))
+        self.low = nn.Sequential(block(b, c, stride=2), block(c, c), block(c, c, 2), block(c, c, 4))
+        self.up1, self.mid2 = nn.ConvTranspose2d(c, b, 2, 2), block(b, b)
+        self.up2, self.top2 = nn.ConvTranspose2d(b, a, 2, 2), block(a, a)
+        self.out = nn.Conv2d(a, 8, 3, 1, 1)
+        nn.init.constant_(self.out.bias, -4.0)
+
+    def forward(self, seen: Tensor) -> Tensor:
+        """Return log-odds."""
+        top = self.top(seen)
+        mid = self.mid(top)
+        mid = self.mid2(torch.relu(mid + self.up1(self.low(mid))))
+        return self.out(self.top2(torch.relu(top + self.up2(mid))))
+
+
+def loss_of(odds: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return cross-entropy, what is there counting three times, and a share of the overlap's."""
+    entropy = functional.binary_cross_entropy_with_logits(odds, truth, reduction="none")
+    sure, there = torch.sigmoid(odds) * weight, truth * weight
+    shared = 2 * (sure * truth).sum((2, 3)) + 20
+    overlap = 1 - shared / (sure.sum((2, 3)) + there.sum((2, 3)) + 20)
+    return 4 * (entropy * weight * (1 + 2 * truth)).mean() + 0.15 * overlap.mean()
+
+
+def train(photos: list[Array], minutes: float) -> State:
+    """Train for some minutes; return the running mean of the weights."""
+    torch.manual_seed(0)
+    network = Network().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-4)
+    mean = {k: v.clone() for k, v in network.state_dict().items()}
+    begun, step, losses = time.monotonic(), 0, []
+    while (over := (time.monotonic() - begun) / (60 * minutes)) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * min(1, (step + 1) / 100) * max(0.5 * (1 + np.cos(np.pi * over)), 0.01)
+        scenes = [sample(photos, BATCH * step + k) for k in range(BATCH)]
+        seen = torch.from_numpy(np.stack([network_input(s.luma) for s in scenes]))
+        seen = functional.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
+        truth = torch.from_numpy(np.stack([s.truth for s in scenes])).float()
+        weight = torch.from_numpy(np.stack([s.weight for s in scenes]))
+        loss = loss_of(functional.pixel_shuffle(network(seen), 2), truth, weight)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        keep = min(KEPT, (step + 1) / (step + 20))
+        for name, value in network.state_dict().items():
+            mean[name] = keep * mean[name] + (1 - keep) * value if value.is_floating_point() else value
+        step += 1
+        losses.append(float(loss.detach()))
+        if step % 100 == 0:
+            print(step, round(float(np.mean(losses[-100:])), 4), flush=True)
+    return mean
+
+
+def folded(state: State) -> State:
+    """Fold the norms into the convolutions before them."""
+    means = [k.removesuffix("running_mean") for k in state if k.endswith("running_mean")]
+    out = {k: v for k, v in state.items() if not any(k.startswith(m) for m in means)}
+    for norm in means:
+        convolution = norm[:-2] + "0."
+        gain = state[norm + "weight"] / torch.sqrt(state[norm + "running_var"] + 1e-5)
+        out[convolution + "weight"] = state[convolution + "weight"] * gain[:, None, None, None]
+        out[convolution + "bias"] = state[norm + "bias"] - state[norm + "running_mean"] * gain
+    return out
+
+
+def write_onnx(state: State, path: Path) -> None:
+    """Write the network for any even size."""
+    nodes: list[Any] = []
+    weights: list[Any] = []
+
+    def add(op: str, inputs: list[str], output: str, **how: Any) -> str:
+        nodes.append(helper.make_node(op, inputs, [output], **how))
+        return output
+
+    def weighed(op: str, seen: str, key: str, **how: Any) -> str:
+        for part in ("weight", "bias"):
+            weights.append(
+                numpy_helper.from_array(state[f"{key}.{part}"].contiguous().numpy(), f"{key}.{part}")
+            )
+        return add(op, [seen, f"{key}.weight", f"{key}.bias"], f"{key}.made", **how)
+
+    def conv(seen: str, key: str, dilation: int = 1, stride: int = 1) -> str:
+        shape = {"kernel_shape": [3, 3], "dilations": [dilation] * 2, "strides": [stride] * 2}
+        return weighed("Conv", seen, key, pads=[dilation] * 4, **shape)
+
+    def blocks(seen: str, *keys: str, stride: int = 1, dilations: tuple[int, ...] = (1, 1, 2, 4)) -> str:
+        for k, key in enumerate(keys):
+            made = conv(seen, key, dilations[k], stride if k == 0 else 1)
+            seen = add("Relu", [made], f"{key}.kept")
+        return seen
+
+    def up(seen: str, beside: str, key: str) -> str:
+        made = weighed("ConvTranspose", seen, key, kernel_shape=[2, 2], strides=[2, 2])
+        return add("Relu", [add("Add", [beside, made], f"{key}.sum")], f"{key}.kept")
+
+    top = blocks("seen", "top.0.0", "top.1.0")
+    mid = blocks(top, "mid.0.0", "mid.1.0", "mid.2.0", stride=2)
+    low = blocks(mid, "low.0.0", "low.1.0", "low.2.0", "low.3.0", stride=2)
+    mid = blocks(up(low, mid, "up1"), "mid2.0")
+    end = conv(blocks(up(mid, top, "up2"), "top2.0"), "out")
+    ports = [
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8, "height", "width"])]
+        for name in ("seen", end)
+    ]
+    graph = helper.make_graph(nodes, "damage", *ports, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def main() -> None:
+    """Train and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", nargs="+", type=Path)
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--onnx", type=Path, required=True)
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    photos = [cv2.imread(str(path), cv2.IMREAD_COLOR) for path in sorted(given.photos)]
+    write_onnx(folded(train(photos, given.minutes)), given.onnx)
+
+
+if __name__ == "__main__":
+    main()
