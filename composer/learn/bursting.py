@@ -13,12 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.onnx import onnx_session
 from composer.backend.parallel import over
 from composer.errors import WeightsError
 from composer.fusion.methods import Settings
 from composer.fusion.stack import Stack, alpha_of, as_stored, blocks, part
 from composer.learn.burst_noise import KNOTS, deviations, noise_table
-from composer.learn.runtime import Network, onnx_session, torch_network
+from composer.learn.runtime import Network, torch_network
 from composer.learn.weights import read_weights
 from composer.media.decode import store_of
 from composer.media.picture import as_float
