@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
+from composer.api.joining import AROUND, JOINED, joined
 from composer.api.placing import Placed, place
 from composer.backend.memory import peak_mb
 from composer.blend.pasting import paste_alpha, paste_feathered, paste_multiband
@@ -47,6 +48,7 @@ def clone(
     strength: float = 0.2,
     exponent: float = 0.2,
     radius: int = 32,
+    refine: bool = False,
     workers: int | None = None,
     max_memory: int | None = None,
     observe: Callable[[Event], None] | None = None,
@@ -84,6 +86,10 @@ def clone(
         Of "illumination": gradients are multiplied by (strength * mean / gradient) ^ exponent.
     radius : int
         Pixels inside the mask over which "feather" and "multiband" pass from target to source.
+    refine : bool
+        Mend the border by the learned refiner (see `composer.refine`), where source and target show the same
+        scene, a little displaced or in other light; up to 24 pixels outside the mask change then. For
+        "normal", "multiband", "feather" and "alpha".
     workers, max_memory, observe, cancelled
         As for `stitch`.
 
@@ -99,9 +105,13 @@ def clone(
         Sizes do not match, or an option makes no sense.
     SolverError
         The solver did not reach its accuracy; `residual` says how far it came, in grey levels.
+    WeightsError
+        Of `refine`: neither onnxruntime nor torch is installed.
     OutputError, Cancelled
     """
     _check_options(mode, target, mask, offset, radius)
+    if refine and mode not in JOINED:
+        raise OptionError(f'refine is for modes {", ".join(JOINED)}, not "{mode}"; leave it out')
     context, watch = begun("cpu", workers, max_memory, observe, cancelled)
     options = Options(factors, low, high, strength, exponent, workers=context.workers)
     with one_thread_each():
@@ -119,6 +129,14 @@ def clone(
             if placed is not None:
                 result = _cloned(placed, below, mode, options, radius)
         start = _told(context.observe, "clone", start)
+        if refine and mask is not None:
+            wide = place(above, below, mask, offset, soft=mode == "alpha", around=AROUND)
+            if wide is not None:
+                seam = radius / 2 if mode == "multiband" else 0.0  # where target and source weigh the same
+                made = Picture(below.photo, result.pixels, result.alpha)
+                pixels, why = joined(made, wide, seam, mode == "normal", context)
+                result = replace(result, pixels=pixels, notes=(*result.notes, *why))
+            start = _told(context.observe, "refine", start)
         notes, file = result.notes, None if output is None else Path(output)
         if file is not None:
             notes = (*notes, *write_picture(file, result.pixels, result.alpha, below))

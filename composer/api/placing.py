@@ -28,7 +28,7 @@ class Placed:
     Attributes
     ----------
     rect : Rect
-        The window in the target: the mask's bounding box and a pixel more where the target has one.
+        The window in the target: the mask's bounding box, and `around` pixels more where the target has them.
     source, target : (h, w, C)
         In the target's units; the source is float32 where its type is another.
     cover : (h, w) float32 or bool
@@ -50,8 +50,9 @@ def place(
     mask: str | Path | Array,
     offset: tuple[int, int] | None,
     soft: bool = False,
+    around: int = 1,
 ) -> Placed | None:
-    """Cut source, target and mask to the mask's bounding box; None if nothing is selected.
+    """Cut source, target and mask to the mask's bounding box and some around; None if nothing is selected.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def place(
             "top left corner lies in the target"
         )
     x, y = offset or (0, 0)
-    window = _window(white, x, y, wanted)
+    window = _window(white, (x, y), wanted, around)
     if window is None:
         return None
     piece = Rect(window.x0 - x, window.y0 - y, window.x1 - x, window.y1 - y)
@@ -100,8 +101,9 @@ def _selected(mask: str | Path | Array) -> Array:
     return read_mask(mask) > 0.5
 
 
-def _window(white: Array, x: int, y: int, wanted: tuple[int, ...]) -> Rect | None:
-    """Return the bounding box, in the target, of what is selected and within it, and a pixel around."""
+def _window(white: Array, offset: tuple[int, int], wanted: tuple[int, ...], around: int) -> Rect | None:
+    """Return the bounding box, in the target, of what is selected and within it, and pixels around."""
+    x, y = offset
     rows = slice(max(0, -y), max(0, wanted[0] - y))
     columns = slice(max(0, -x), max(0, wanted[1] - x))
     part = white[rows, columns]
@@ -111,9 +113,8 @@ def _window(white: Array, x: int, y: int, wanted: tuple[int, ...]) -> Rect | Non
     if not width:
         return None
     left, top = left + columns.start + x, top + rows.start + y
-    return Rect(
-        max(left - 1, 0), max(top - 1, 0), min(left + width + 1, wanted[1]), min(top + height + 1, wanted[0])
-    )
+    x0, y0, x1, y1 = Rect(left, top, left + width, top + height).grown(around)
+    return Rect(max(x0, 0), max(y0, 0), min(x1, wanted[1]), min(y1, wanted[0]))
 
 
 def _cut(picture: Array, rect: Rect) -> Array:

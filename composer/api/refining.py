@@ -151,6 +151,21 @@ def _refined(
     mask = mask * valid
     seam = seam_of_mask(mask, colours, other)
     seen = planes_of(colours, mask, seam, valid, other, other_valid)
+    change = changed_by(network, seen, context)
+    wanted = gated(colours, mask, change, strength)
+    result, refusals = accepted(colours, wanted, mask, other, other_valid)
+    refusals = [Refusal(_moved(r.rect, area), r.reason) for r in refusals]
+    pixels, touched = placed(picture, cut, colours, result)
+    return pixels, refusals, float(touched.sum() / max(np.count_nonzero(mask), 1))
+
+
+def changed_by(network: Network, seen: Array, context: Context) -> Array:
+    """Return what a network would change (4, h, w), tiles on as many threads as the context has.
+
+    Raises
+    ------
+    Cancelled
+    """
     with ThreadPoolExecutor(context.workers) as pool:
 
         def over(work: Callable[[Rect], Array], windows: list[Rect]) -> list[Array]:
@@ -162,12 +177,7 @@ def _refined(
                     raise Cancelled("stopped on request; nothing was written")
             return found
 
-        change = changes(network, seen, over)
-    wanted = gated(colours, mask, change, strength)
-    result, refusals = accepted(colours, wanted, mask, other, other_valid)
-    refusals = [Refusal(_moved(r.rect, area), r.reason) for r in refusals]
-    pixels, touched = _placed(picture, cut, colours, result)
-    return pixels, refusals, float(touched.sum() / max(np.count_nonzero(mask), 1))
+        return changes(network, seen, over)
 
 
 def _translated(picture: Picture, second: Picture | None, mask: Array, weights: Path) -> tuple[Array, float]:
@@ -190,11 +200,11 @@ def _translated(picture: Picture, second: Picture | None, mask: Array, weights: 
         other, other_valid = _colours(second, whole) if second is not None else (None, None)
         seen = planes_of(colours, mask, seam_of_mask(mask, colours, other), valid, other, other_valid)
     result = colours + mask[:, :, None] * (translate(seen) - colours)
-    pixels, touched = _placed(picture, whole, colours, result)
+    pixels, touched = placed(picture, whole, colours, result)
     return pixels, float(touched.sum() / max(np.count_nonzero(mask), 1))
 
 
-def _placed(picture: Picture, cut: tuple[slice, slice], colours: Array, result: Array) -> tuple[Array, Array]:
+def placed(picture: Picture, cut: tuple[slice, slice], colours: Array, result: Array) -> tuple[Array, Array]:
     """Return the picture's pixels with a part of them changed, and where they were."""
     pixels, touched = picture.pixels.copy(), (result != colours).any(2)
     if pixels.shape[2] == 1:

@@ -57,6 +57,10 @@ def clone(
     radius: Annotated[
         int, typer.Option(help="Pixels over which --mode feather and multiband fade from target to source.")
     ] = 32,
+    refine: Annotated[
+        bool,
+        typer.Option("--refine", help="Mend the border by the learned refiner, where both show one scene."),
+    ] = False,
     summary: Summary = None,
     workers: Workers = None,
     max_memory: MaxMemory = None,
@@ -73,7 +77,7 @@ def clone(
         return clone(
             source, target, mask, output=output, offset=place, mode=mode.value,
             factors=_numbers(factors, 3, float, "--factors", "1.5,0.5,0.5"), low=low, high=high,
-            strength=strength, exponent=exponent, radius=radius, workers=workers,
+            strength=strength, exponent=exponent, radius=radius, refine=refine, workers=workers,
             max_memory=as_bytes(max_memory), observe=observe, cancelled=cancelled,
         )  # fmt: skip
 

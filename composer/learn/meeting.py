@@ -21,8 +21,25 @@ DARK = 0.02  # light is compared as ratios above this
 
 def blurred(x: Tensor, size: int = 9) -> Tensor:
     """Return the mean of size x size pixels (an odd size), of those that are there at the borders."""
-    across = avg_pool2d(x, (1, size), 1, (0, size // 2), count_include_pad=False)
-    return avg_pool2d(across, (size, 1), 1, (size // 2, 0), count_include_pad=False)
+    beside = size // 2
+    total = _summed(_summed(pad(x, (beside,) * 4), size, 3), size, 2)
+    height, width = (_counted(x.shape[axis], size, x) for axis in (2, 3))
+    return total / height[:, None] / width
+
+
+def _summed(x: Tensor, size: int, axis: int) -> Tensor:
+    """Return sums of `size` neighbours, by sums of half as many: pooling takes ten times as long."""
+    if size == 1:
+        return x
+    half, count = _summed(x, size // 2, axis), x.shape[axis] - size + 1
+    total = half.narrow(axis, 0, count) + half.narrow(axis, size // 2, count)
+    return total + x.narrow(axis, size - 1, count) if size % 2 else total
+
+
+def _counted(length: int, size: int, like: Tensor) -> Tensor:
+    """Return how many of each pixel's `size` neighbours along an axis are there."""
+    place = torch.arange(length, device=like.device, dtype=like.dtype)
+    return torch.clamp(place, max=size // 2) + torch.clamp(length - 1 - place, max=size // 2) + 1
 
 
 def _detail(picture: Tensor) -> Tensor:
@@ -87,9 +104,8 @@ def _searched(a: Tensor, b: Tensor, seen: Tensor) -> Tensor:
 def _step(a: Tensor, b: Tensor, seen: Tensor) -> Tensor:
     """Return the small displacement that brings a closer to b, by least squares in windows."""
     mean = (a + b) / 2
-    gx, gy = (torch.zeros_like(mean) for _ in range(2))
-    gx[..., 1:-1] = (mean[..., 2:] - mean[..., :-2]) / 2
-    gy[..., 1:-1, :] = (mean[..., 2:, :] - mean[..., :-2, :]) / 2
+    gx = pad((mean[..., 2:] - mean[..., :-2]) / 2, (1, 1))
+    gy = pad((mean[..., 2:, :] - mean[..., :-2, :]) / 2, (0, 0, 1, 1))
     gap = (b - a).clamp(-0.1, 0.1)
     parts = torch.cat([gx * gx, gy * gy, gx * gy, gx * gap, gy * gap], 1)
     xx, yy, xy, xg, yg = blurred(parts * seen).split(1, 1)

@@ -73,16 +73,16 @@ class Refiner(nn.Module):
         first, second, light = meeting(rgb, other, planes[:, 4:5], both)
         gap = (first - second).abs().mean(1, keepdim=True)
         met = torch.cat([first - rgb, second - rgb, light, blurred(gap)], 1) * both
-        change = self.proposed(planes, met)
-        x = torch.cat([planes, ENLARGED * met, ENLARGED * change.detach()], 1)
-        x = self.weigh(leaky_relu(self.look(pixel_unshuffle(x, 4)), 0.1))
+        seen = pixel_unshuffle(torch.cat([planes, ENLARGED * met], 1), 4)
+        change = self.proposed(planes, met, seen)
+        x = torch.cat([seen, pixel_unshuffle(ENLARGED * change.detach(), 4)], 1)
+        x = self.weigh(leaky_relu(self.look(x), 0.1))
         return change, interpolate(self.gate(x), scale_factor=4.0, mode="bilinear", align_corners=False)
 
-    def proposed(self, planes: Tensor, met: Tensor) -> Tensor:
-        """Return what to add to the composite (N, 3, H, W)."""
+    def proposed(self, planes: Tensor, met: Tensor, seen: Tensor) -> Tensor:
+        """Return what to add to the composite (N, 3, H, W); `seen` is all of it at a quarter of the size."""
         rgb, seam, other, both = planes[:, :3], planes[:, 4:5], planes[:, 6:9], planes[:, 9:10]
-        x = pixel_unshuffle(torch.cat([planes, ENLARGED * met], 1), 4)
-        x = self.before(leaky_relu(self.stem(x), 0.1))
+        x = self.before(leaky_relu(self.stem(seen), 0.1))
         deep = self.deep(leaky_relu(self.down(pixel_unshuffle(x, 2)), 0.1))
         exposure = nn.functional.avg_pool2d(self.coarse(deep), 2)
         exposure = interpolate(exposure, scale_factor=16.0, mode="bilinear", align_corners=False)

@@ -31,6 +31,13 @@ def test_displacement_is_found_under_another_exposure(shift: tuple[float, float]
     assert np.percentile(off, 75) < 0.5
 
 
+@pytest.mark.parametrize("size", [1, 3, 5, 7, 9])
+def test_means_are_of_the_pixels_that_are_there(size: int) -> None:
+    x = torch.rand(2, 3, 21, 6, generator=torch.Generator().manual_seed(0))
+    wanted = torch.nn.functional.avg_pool2d(x, size, 1, size // 2, count_include_pad=False)
+    torch.testing.assert_close(meeting.blurred(x, size), wanted, atol=1e-6, rtol=1e-5)
+
+
 def test_light_is_compared_where_both_are_valid() -> None:
     first, second = tensor(PHOTO), tensor(PHOTO * np.float32([0.8, 0.9, 1.0]))
     both = torch.ones(1, 1, 200, 200)
