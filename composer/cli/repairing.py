@@ -64,6 +64,10 @@ def repair(
     find_only: Annotated[
         bool, typer.Option("--find-only", help="Change nothing; write the faults' mask, white, as PNG.")
     ] = False,
+    salvage: Annotated[
+        bool,
+        typer.Option("--salvage", help="Of damaged JPEG files, read what is left and mark what is lost."),
+    ] = False,
     page: Annotated[
         Path | None,
         typer.Option(metavar="FILE.html", help="With --find-only: a page to paint and erase the mask on."),
@@ -111,7 +115,7 @@ def repair(
             "mask": mask, "box": [_box(b) for b in box or []] or None, "fill": fill.value, "grow": grow,
             "grain": grain,
             "faults": faults if faults == "auto" else faults.split(","), "without": without or [],
-            "find_only": find_only, "source": source, "donors": donor or [], "seed": seed,
+            "find_only": find_only, "salvage": salvage, "source": source, "donors": donor or [], "seed": seed,
             "device": device.value,
         }  # fmt: skip
 
