@@ -5,8 +5,8 @@
 The files are damaged as they are: cut off, one to three bits turned, 512 to 4096 bytes set to zero,
 overwritten at random, or missing. Truth is what the intact file decodes to; truly lost are the units (MCU) of
 which a bit was touched. `psnr_kept` is that of the part which composer says it has read, for all;
-`psnr_whole` that of the whole picture, as each leaves it. PSNR is cut off at 60 dB; a picture that is not given
-at all counts 0.
+`psnr_whole` that of the whole picture, as each leaves it. PSNR is cut off at 60 dB; a picture that is not
+given at all counts 0.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ __all__ = ["Recovered", "recover"]
 SURVIVES = 32  # units that can be read one after another, where reading is in step
 BACK = 16  # units before the one that cannot be read in which the damage may lie
 REACH = 96  # units at a run's damaged end that may be garbage
+ROWS_UP = 4  # of units, how far up a lost part may reach for what is behind it to be compared with
 REPEATED = 40  # levels that a unit is held to be off if it repeats the one before it
 FEW = 6  # units that must be known to compare with
 PADDING = 16  # bits that may be left over at the end of a part
@@ -145,11 +146,13 @@ class Canvas:
             own[start:stop] = 0
 
     def _steps(self, tiles: Sequence[Array], cells: Array) -> tuple[list[Array], Array]:
-        """Return what units add to the pixels above them, for each channel, where these are known."""
-        above = cells - self.across
-        known = (above >= 0) & (cells < len(self.lost))
-        known[known] = ~self.lost[above[known]]
-        return [t[known, 0] - own[above[known], -1] for t, own in zip(tiles, self.tiles, strict=True)], known
+        """Return what units add to the next known pixels above, for each channel, where there are any."""
+        above, rows = cells - self.across, 1
+        while rows < ROWS_UP and (hidden := (above >= 0) & self.lost[np.maximum(above, 0)]).any():
+            above, rows = np.where(hidden, above - self.across, above), rows + 1
+        known = (above >= 0) & ~self.lost[np.maximum(above, 0)]
+        pairs = zip(tiles, self.tiles, strict=True)
+        return [t[known, 0] - own[above[known], -1] for t, own in pairs], known
 
     def _offsets(self, run: Run, first: int) -> Array:
         """Return what has to be added to each channel so that a run goes with what is above it."""

@@ -62,7 +62,8 @@ def test_an_intact_scan_is_read_whole(how: dict[str, Any]) -> None:
     assert found.sound
     assert not found.lost.any()
     truth = np.asarray(Image.open(io.BytesIO(data)).convert("YCbCr"))[:, :, 0]
-    assert np.abs(found.planes[0][: frame.height, : frame.width] - truth).max() < 3
+    off = np.abs(found.planes[0][: frame.height, : frame.width] - truth)
+    assert np.quantile(off, 0.98) < 1.5  # but where colours were clipped
     for part in parts_of(frame, data):
         reader = Reader(frame, part.data)
         units = reader.read(0, part.last - part.first)
