@@ -80,8 +80,9 @@ def repair(
         stays.
     faults : "auto", or one or several kinds
         What to look for: "hole", "impulse", "pixel" and "line", which are filled; then, restored in this
-        order, "blocking", "banding", "noise", "fading" and "seam". "auto" is all but fading, which nothing
-        tells from a sunset or from fog, and seams, for which now and then a scene's own edge is taken. A
+        order, "blocking", "banding", "noise", "fringe" (red and blue larger or smaller than green), "fading"
+        and "seam". "auto" is all but the last three: nothing tells fading from a sunset or from fog, for
+        seams now and then a scene's own edge is taken, and undoing fringes resamples the photo. A
         hole is what alpha hides, what is not finite, or exactly black and ends suddenly; mending it makes
         it opaque.
     without : one or several kinds

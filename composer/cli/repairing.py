@@ -55,7 +55,7 @@ def repair(
         str,
         typer.Option(
             metavar="KINDS",
-            help="hole,impulse,pixel,line,blocking,banding,noise; fading and seam if named.",
+            help="hole,impulse,pixel,line,blocking,banding,noise; fringe, fading, seam if named.",
         ),
     ] = "auto",
     without: Annotated[
