@@ -111,7 +111,8 @@ def case(data: bytes, frame: Frame, truth: Array, kind: str, seed: int) -> dict[
         begun = time.process_time()
         try:
             result = composer.repair(path, salvage=True, faults="hole", workers=1)
-            ours, mask = result.image, np.asarray(result.mask)
+            mask = np.asarray(result.mask)
+            ours = np.broadcast_to(result.image, (*mask.shape, 3))  # grey photos, too
         except PhotoError:
             ours, mask = None, np.ones_like(lost)
         seconds = time.process_time() - begun

@@ -29,6 +29,7 @@ FEW = 6  # units that must be known to compare with
 PADDING = 16  # bits that may be left over at the end of a part
 OUT_OF_STEP = 1024  # units more than there should be, at most
 MOST_RUNS = 64
+SEARCHED = 1 << 18  # bits behind damage in which reading may fall into step; the rest is given up
 
 
 def _zigzag() -> Array:
@@ -136,7 +137,11 @@ class Canvas:
         self.lost[first:stop] = False
         if run.begins:
             self._forget(first, first + self._garbage(np.arange(first, min(first + REACH, stop))))
-        if run.ends:
+        if run.ends or not part.whole:
+            shown = ~self._repeated(np.arange(first, stop))  # a file's end may be zeros
+            stop = first + int(np.flatnonzero(shown)[-1]) + 1 if shown.any() else first
+            self._forget(stop, first + len(run))
+        if run.ends and stop > first:
             self._forget(stop - self._garbage(np.arange(stop - 1, max(stop - REACH, first) - 1, -1)), stop)
         self.end = stop
 
@@ -323,7 +328,7 @@ def _slip(run: Run, across: int, missed: int) -> int:
 def _synchronised(reader: Reader, starts: Sequence[int]) -> int:
     """Return the first bit behind the damage from which units can be read; -1 if there is none."""
     at = starts[max(len(starts) - 1 - BACK, 0)] + 1
-    for begin in range(at, reader.bits):
+    for begin in range(at, min(at + SEARCHED, reader.bits)):
         here, units = begin, 0
         while units < SURVIVES and 0 <= here < reader.bits - PADDING:
             here, units = reader.after(here), units + 1

@@ -162,3 +162,13 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
     (tmp_path / "head.jpg").write_bytes(data[: frame.begin + 3])
     with pytest.raises(PhotoError, match="nothing of its pixels can be read"):
         read_salvaged(tmp_path / "head.jpg")
+
+
+def test_an_end_of_zeros_is_lost(tmp_path: Path) -> None:
+    data = coded()
+    (tmp_path / "zeros.jpg").write_bytes(data[: len(data) // 2] + bytes(len(data) // 2))
+    result, lost = read_salvaged(tmp_path / "zeros.jpg")
+    assert lost is not None
+    assert 0.3 < lost.mean() < 0.7
+    assert lost[-1].all()
+    assert psnr(result.pixels[~lost], decoded(data)[~lost]) > 40
