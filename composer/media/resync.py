@@ -28,8 +28,7 @@ REPEATED = 40  # levels that a unit is held to be off if it repeats the one befo
 FEW = 6  # units that must be known to compare with
 PADDING = 16  # bits that may be left over at the end of a part
 OUT_OF_STEP = 1024  # units more than there should be, at most
-MOST_RUNS = 64
-SEARCHED = 1 << 18  # bits behind damage in which reading may fall into step; the rest is given up
+SEARCHED = 1 << 17  # bits behind damage, in all, in which reading may fall into step; then it is given up
 
 
 def _zigzag() -> Array:
@@ -264,10 +263,12 @@ def _runs(frame: Frame, part: Part) -> list[Run]:
     units = reader.read(0, count + OUT_OF_STEP)
     ended = units.ran_out or reader.bits - units.starts[-1] < PADDING
     runs = [Run(_tiles(frame, units), part.first, ends=not ended)]
-    while runs[-1].ends and len(runs) < MOST_RUNS:
-        begin = _synchronised(reader, units.starts)
+    left = SEARCHED
+    while runs[-1].ends and left > 0:
+        begin = _synchronised(reader, units.starts, left)
         if begin < 0:
             break
+        left -= max(begin - units.starts[-1], SURVIVES)
         each = max(1.0, units.starts[-1] / max(1, len(units.starts) - 1))
         gap = (begin - units.starts[-1]) / each if len(runs) == 1 else 0.0
         units = reader.read(begin, count)
@@ -325,10 +326,10 @@ def _slip(run: Run, across: int, missed: int) -> int:
     return int(m[best]) if sure and 1 < m[best] % across < across - 1 else 0
 
 
-def _synchronised(reader: Reader, starts: Sequence[int]) -> int:
-    """Return the first bit behind the damage from which units can be read; -1 if there is none."""
+def _synchronised(reader: Reader, starts: Sequence[int], most: int) -> int:
+    """Return the first bit, of `most` behind the damage, from which units can be read; -1 if none is."""
     at = starts[max(len(starts) - 1 - BACK, 0)] + 1
-    for begin in range(at, min(at + SEARCHED, reader.bits)):
+    for begin in range(at, min(at + most, reader.bits)):
         here, units = begin, 0
         while units < SURVIVES and 0 <= here < reader.bits - PADDING:
             here, units = reader.after(here), units + 1
