@@ -289,6 +289,24 @@ def ghosts(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
     return out, [_cut(mask > 0, float(np.sqrt((change**2).mean())) / floor * 4)]
 
 
+def fringes(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
+    """Draw red and blue at other scales than green; contrast is 8 for each pixel apart in the corners."""
+    height, width = pixels.shape[:2]
+    apart = random.uniform(0.25, 3) * random.choice([-1, 1]), random.uniform(-3, 3)
+    out = pixels.copy()
+    for channel, px in zip((0, 2), apart, strict=True):
+        scale = 1 + px / (np.hypot(height, width) / 2)
+        middle = (width - 1) / 2, (height - 1) / 2
+        move = np.array(
+            [[scale, 0, (1 - scale) * middle[0]], [0, scale, (1 - scale) * middle[1]]], np.float32
+        )
+        out[:, :, channel] = cv2.warpAffine(
+            pixels[:, :, channel], move, (width, height), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT
+        )
+    most = float(max(abs(a) for a in apart))
+    return np.clip(out, 0, 1), [Planted(0, 0, np.ones((height, width), bool), 8 * most)]
+
+
 PLANTS: dict[str, Callable[[Array, Random], tuple[Array, list[Planted]]]] = {
     "hole": holes,
     "pixel": bad_pixels,
@@ -299,6 +317,7 @@ PLANTS: dict[str, Callable[[Array, Random], tuple[Array, list[Planted]]]] = {
     "blocking": blocking,
     "seam": seams,
     "ghost": ghosts,
+    "fringe": fringes,
 }
 
 

@@ -263,7 +263,8 @@ class Fault:
     Attributes
     ----------
     kind : str
-        "mask" or "box" where a person pointed at it, else one of `composer.mending.faults.KINDS`.
+        "mask" or "box" where a person pointed at it, "lost blocks" of a damaged file, else one of
+        `composer.mending.faults.KINDS`.
     rect : Rect
         In pixels of the photo.
     confidence : float

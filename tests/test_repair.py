@@ -15,8 +15,9 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import composer
+from composer.api.batches import mend_file
 from composer.cli import app
-from composer.errors import OptionError, OutputError
+from composer.errors import OptionError, OutputError, PhotoError
 from composer.records import Rect
 from composer.samples import picture
 
@@ -223,3 +224,57 @@ def test_a_hole_too_large_to_be_solved_for_is_refused() -> None:
     large = np.zeros((520, 560, 1), np.uint8)
     with pytest.raises(OptionError, match="harmonic takes 250000; fill it with patches"):
         composer.repair(large, box=(5, 5, 510, 510), fill="harmonic")
+
+
+def broken_file(folder: Path, share: float = 0.5) -> Path:
+    """Write a JPEG file cut short."""
+    path = folder / "broken.jpg"
+    Image.fromarray(picture("coffee.png")).save(path, quality=85)
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    return path
+
+
+def test_a_damaged_file_is_refused_and_salvaged_if_asked(tmp_path: Path) -> None:
+    path = broken_file(tmp_path)
+    with pytest.raises(PhotoError, match="composer repair --salvage"):
+        composer.repair(path)
+    result = composer.repair(path, salvage=True)
+    (fault,) = result.faults
+    assert (fault.kind, fault.operator, fault.rect.y1) == ("lost blocks", "", 400)
+    assert (result.image[result.mask] == 128).all()
+    assert "left grey" in result.notes[1]
+
+
+def test_a_small_lost_part_is_filled(tmp_path: Path) -> None:
+    path = tmp_path / "bad.jpg"
+    Image.fromarray(picture("coffee.png")).save(path, quality=85)
+    data = bytearray(path.read_bytes())
+    data[30000:30200] = bytes(200)
+    path.write_bytes(data)
+    result = composer.repair(path, salvage=True, output=tmp_path / "out.png")
+    assert {f.kind for f in result.faults} == {"lost blocks"}
+    assert all(f.operator for f in result.faults)
+    assert 0 < result.mask.mean() < 0.02
+    truth = picture("coffee.png")
+    assert psnr(np.asarray(Image.open(tmp_path / "out.png")), truth, result.mask) > 15
+
+
+def test_salvage_is_for_files_and_finds_by_itself(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="give the photo's path"):
+        composer.repair(photo(), salvage=True)
+    with pytest.raises(OptionError, match="leave out mask and box"):
+        composer.repair(broken_file(tmp_path), salvage=True, box=(1, 2, 3, 4))
+
+
+def test_the_command_salvages_one_and_a_batch_many(tmp_path: Path) -> None:
+    path = broken_file(tmp_path, 0.8)
+    Image.fromarray(picture("chelsea.png")[:150, :200]).save(tmp_path / "good.png")
+    done = CliRunner().invoke(app, ["repair", "--salvage", str(path), "-o", str(tmp_path / "one.png")])
+    assert done.exit_code == 0
+    assert "could not be read" in done.output
+    means = {"options": {"salvage": True}, "paths": {}, "max_memory": 1 << 30}
+    told = mend_file(str(path), str(tmp_path / "out.jpg"), means)
+    assert told["kinds"] == "lost blocks"
+    Image.open(tmp_path / "out.jpg").load()
+    assert mend_file(str(tmp_path / "good.png"), str(tmp_path / "same.png"), means)["faults"] == 0

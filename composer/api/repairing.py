@@ -25,12 +25,13 @@ from composer.media.picture import (
     read_picture,
     write_picture,
 )
+from composer.media.salvage import read_salvaged
 from composer.mending.choosing import Fills, choose, operators, regions_of
 from composer.mending.donor import Donor, landmarks, registered
 from composer.mending.faults import AUTO, KINDS
 from composer.mending.filling import fill_holes, reachable
 from composer.mending.holes import clipped, grown
-from composer.mending.marking import Marked, find_marked, operated, point_at
+from composer.mending.marking import Marked, find_marked, mark_lost, operated, point_at
 from composer.mending.noise import GRAIN
 from composer.mending.restoring import RESTORERS, Setting, restore_faults
 from composer.mending.variants import Variant
@@ -53,6 +54,7 @@ def repair(
     faults: str | Sequence[str] = "auto",
     without: str | Sequence[str] = (),
     find_only: bool = False,
+    salvage: bool = False,
     fill: str = "auto",
     box: Sequence[int] | Sequence[Sequence[int]] | None = None,
     grow: int = 0,
@@ -80,15 +82,19 @@ def repair(
         stays.
     faults : "auto", or one or several kinds
         What to look for: "hole", "impulse", "pixel" and "line", which are filled; then, restored in this
-        order, "blocking", "banding", "noise", "fading" and "seam"; and what lies over a scan: "scratch" (long
-        and thin: hairs, cracks and creases too) and "dust" (specks). "auto" is all but fading, which nothing
-        tells from a sunset or from fog, and seams, scratches and dust, for which a scene's own edges, wires
-        and lights are taken now and then. A hole is what alpha hides, what is not finite, or exactly black
-        and ends suddenly; mending it makes it opaque.
+        order, "blocking", "banding", "noise", "fringe" (red and blue larger or smaller than green), "fading"
+        and "seam"; and what lies over a scan: "scratch" (long and thin: hairs, cracks and creases too) and
+        "dust" (specks). "auto" is all but the last five: nothing tells fading from a sunset or from fog, for
+        seams, scratches and dust a scene's own edges, wires and lights are taken now and then, and undoing
+        fringes resamples the photo. A hole is what alpha hides, what is not finite, or exactly black and
+        ends suddenly; mending it makes it opaque.
     without : one or several kinds
         What not to look for.
     find_only : bool
         Change nothing; write the mask of the faults, white, to `output` as PNG.
+    salvage : bool
+        Read what is left of a damaged JPEG file. What is lost is marked as "lost blocks"; small parts are
+        filled, larger ones stay grey. Nothing else is then looked for; sound files are repaired as ever.
     fill : "auto", "harmonic", "biharmonic", "telea", "navier-stokes", "edges", "mixed", "patches" or "donor"
         What fills holes: "auto" chooses for each by its width and the texture around it. "mixed" is the
         mean of biharmonic and edges. Impulses, pixels and lines are always filled by biharmonic.
@@ -140,7 +146,7 @@ def repair(
     kinds = kinds_of(faults, without, mask is not None or box is not None, find_only)
     target = Path(output) if output is not None else None
     context, watch = begun(device, workers, max_memory, observe, cancelled)
-    picture = read_picture(photo, "photo", context.max_memory)
+    picture, lost = _read(photo, salvage, mask is not None or box is not None, context.max_memory)
     _check_target(target, picture, find_only)
     _check_page(page, find_only)
     setting = Setting(grain, coding_of(picture.photo), context)
@@ -149,7 +155,10 @@ def repair(
     notes: tuple[str, ...] = ()
     with one_thread_each():
         started = time.perf_counter()
-        if kinds:
+        if lost is not None:
+            marked = mark_lost(lost)
+            valid = valid & ~lost
+        elif kinds:
             marked = find_marked(picture.pixels, valid, kinds, grow=grow, setting=setting)
             watch(Event("find", 1.0, time.perf_counter() - started))
         else:
@@ -171,13 +180,19 @@ def repair(
         if not find_only:
             mended, met, told = _restored(mended, valid | _filled(marked, names), met, setting)
             notes += told
-    notes += _remarks(met, bool(kinds), find_only)
+    notes += _said_of(lost, met, find_only) if lost is not None else _remarks(met, bool(kinds), find_only)
     if page is not None:
         write_painting(
-            Path(page), picture.photo.name, picture.pixels, marked.labels > 0, met, profile=picture.profile
+            Path(page),
+            picture.photo.name,
+            picture.pixels,
+            marked.mask if lost is not None else marked.labels > 0,
+            met,
+            profile=picture.profile,
         )
     if target is not None:
-        notes += _written(target, mended, picture, marked if find_only else None)
+        kept = picture if lost is None else None
+        notes += _written(target, mended, kept, marked if find_only else None)
     pixels = mended.pixels if mended.alpha is None else np.dstack([mended.pixels, mended.alpha])
     return Repaired(
         mask=marked.mask, faults=met, output=target, notes=notes, stages=tuple(watch.stages.items()),
@@ -240,6 +255,30 @@ def kinds_of(
 
 def _several(kinds: str | Sequence[str]) -> tuple[str, ...]:
     return (kinds,) if isinstance(kinds, str) else tuple(kinds)
+
+
+def _read(photo: Source, salvage: bool, pointed: bool, max_memory: int) -> tuple[Picture, Array | None]:
+    """Read the photo, and which of its pixels are lost (H, W) bool; None where none are."""
+    if not salvage or not isinstance(photo, (str, Path)):
+        if salvage:
+            raise OptionError("salvage is for damaged files; give the photo's path")
+        return read_picture(photo, "photo", max_memory), None
+    if pointed:
+        raise OptionError("salvage finds what is lost by itself; leave out mask and box")
+    return read_salvaged(photo, max_memory)
+
+
+def _said_of(lost: Array, faults: Sequence[Fault], find_only: bool) -> tuple[str, ...]:
+    """Return sentences on what of a damaged file is lost, and what is left so."""
+    if not lost.any():
+        return (
+            "the file is damaged; every part of the photo could be read, though maybe not in full detail",
+        )
+    notes = [f"the file is damaged; {100 * lost.mean():.2f} % of the photo could not be read"]
+    left = sum(int(f.mask.sum()) for f in faults if not f.operator and f.mask is not None)
+    if left and not find_only:
+        notes.append(f"{left} lost pixels were left grey; too large a part to be made up without being asked")
+    return tuple(notes)
 
 
 def _check_target(target: Path | None, picture: Picture, find_only: bool) -> None:
@@ -318,13 +357,13 @@ def _restored(
     return replace(picture, pixels=pixels), met, notes
 
 
-def _written(target: Path, mended: Picture, picture: Picture, found: Marked | None) -> tuple[str, ...]:
+def _written(target: Path, mended: Picture, picture: Picture | None, found: Marked | None) -> tuple[str, ...]:
     """Write the mask of what was found, the picture, or the photo's own file where nothing has changed."""
     if found is not None:
         return tuple(write_image(target, np.where(found.mask, 255, 0).astype(np.uint8)[:, :, None]))
     if mended is picture:
         return tuple(keep_picture(target, picture))
-    return tuple(write_picture(target, mended.pixels, mended.alpha, picture))
+    return tuple(write_picture(target, mended.pixels, mended.alpha, mended))
 
 
 def _boxes(box: Any) -> list[Rect]:

@@ -55,7 +55,7 @@ def repair(
         str,
         typer.Option(
             metavar="KINDS",
-            help="hole,impulse,pixel,line,blocking,banding,noise; fading,seam,scratch,dust if named.",
+            help="hole,impulse,pixel,line,blocking,banding,noise; if named fringe,fading,seam,scratch,dust.",
         ),
     ] = "auto",
     without: Annotated[
@@ -63,6 +63,10 @@ def repair(
     ] = None,
     find_only: Annotated[
         bool, typer.Option("--find-only", help="Change nothing; write the faults' mask, white, as PNG.")
+    ] = False,
+    salvage: Annotated[
+        bool,
+        typer.Option("--salvage", help="Of damaged JPEG files, read what is left and mark what is lost."),
     ] = False,
     page: Annotated[
         Path | None,
@@ -114,7 +118,7 @@ def repair(
             "mask": mask, "box": [_box(b) for b in box or []] or None, "fill": fill.value, "grow": grow,
             "grain": grain,
             "faults": faults if faults == "auto" else faults.split(","), "without": without or [],
-            "find_only": find_only, "source": source, "donors": donor or [], "seed": seed,
+            "find_only": find_only, "salvage": salvage, "source": source, "donors": donor or [], "seed": seed,
             "variants": variants.split(",") if variants else [],
             "device": device.value,
         }  # fmt: skip

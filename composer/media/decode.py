@@ -26,7 +26,7 @@ from composer.records import Context, Photo
 Array = NDArray[Any]
 Key = tuple[str, str, int, str]
 
-__all__ = ["PhotoStore", "coarse", "decode", "store_of"]
+__all__ = ["PhotoStore", "coarse", "decode", "store_of", "upright"]
 
 COARSE_MEGAPIXELS = 0.25  # what plans look at
 DEVICE_MEMORY = 4 << 30  # for photos on a GPU
@@ -82,8 +82,13 @@ def _read(photo: Photo, path: Path, shrink: int) -> Array:
     except DAMAGE as error:
         raise PhotoError(
             f"{path}: cannot be decoded ({reason(error)}); it is damaged or cut short, copy it again"
+            + (
+                ", or read what is left of it by composer repair --salvage"
+                if path.suffix.lower() in (".jpg", ".jpeg")
+                else ""
+            )
         ) from error
-    pixels = _upright(pixels, photo.orientation)
+    pixels = upright(pixels, photo.orientation)
     promised = (*_reduced_size(photo, shrink), photo.channels + photo.alpha)
     if pixels.shape != promised or pixels.dtype.name != photo.dtype:
         raise PhotoError(
@@ -141,7 +146,7 @@ def _read_png16(photo: Photo, path: Path, transparent: Any) -> Array:
     return pixels
 
 
-def _upright(pixels: Array, orientation: int) -> Array:
+def upright(pixels: Array, orientation: int) -> Array:
     """Apply an EXIF orientation (1 to 8) to stored pixels."""
     if orientation >= 5:
         pixels = pixels.swapaxes(0, 1)

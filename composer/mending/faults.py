@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from composer.mending.banding import find_banding
 from composer.mending.blocks import find_blocking
 from composer.mending.fading import find_fading
+from composer.mending.fringes import find_fringes
 from composer.mending.gaps import find_holes
 from composer.mending.impulses import find_bad_pixels, find_impulses
 from composer.mending.lines import find_lines
@@ -37,11 +38,12 @@ FINDERS: dict[str, Finder] = {
     "blocking": find_blocking,
     "banding": find_banding,
     "noise": find_noise,
+    "fringe": find_fringes,
     "fading": find_fading,
     "seam": find_seams,
 }
 KINDS = (*FINDERS, *LAID_OVER)
-BY_NAME = ("fading", "seam", *LAID_OVER)  # looked for only where it is named
+BY_NAME = ("fringe", "fading", "seam", *LAID_OVER)  # looked for only where it is named
 AUTO = tuple(k for k in KINDS if k not in BY_NAME)
 SPECKLED = ("impulse", "pixel", "line")  # what would be taken for noise
 

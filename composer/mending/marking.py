@@ -19,11 +19,14 @@ from composer.records import Fault, Rect
 
 Array = NDArray[Any]
 
-__all__ = ["SPECKS", "Marked", "find_marked", "operated", "point_at"]
+__all__ = ["SPECKS", "Marked", "find_marked", "mark_lost", "operated", "point_at"]
 
 SPECKS = ("impulse", "pixel", "line")  # a pixel wide: a plate each, solved for together
 CUT_OUT = ("hole", *LAID_OVER)  # what a mask would mark
 RIM = 1  # px by which what is laid over shines into its surroundings
+LOST = "lost blocks"
+LOST_WIDTH = 32  # pixels up to which a lost part is filled: two rows of blocks; more would be made up
+LOST_SHARE = 0.02  # of the photo that may be filled in all
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,26 @@ def point_at(mask: Array, painted: Array) -> Marked:
     kinds = ("mask" if painted_on else "box" for painted_on in by_mask)
     faults = tuple(Fault(kind, hole.rect) for kind, hole in zip(kinds, holes, strict=True))
     return Marked(labels, holes, False, faults, tuple(range(1, len(holes) + 1)), labels > 0)
+
+
+def mark_lost(lost: Array) -> Marked:
+    """Mark what is lost of a damaged file (H, W) bool; only what is small is to be filled."""
+    labels, holes = find_holes(lost)
+    known = ~lost
+    small = [h.width_px <= LOST_WIDTH for h in holes]
+    if (
+        sum(h.area for h, s in zip(holes, small, strict=True) if s) > LOST_SHARE * lost.size
+        or not known.any()
+    ):
+        small = [False] * len(holes)
+    faults = []
+    for k, hole in enumerate(holes, 1):
+        x0, y0, x1, y1 = hole.rect
+        faults.append(Fault(LOST, hole.rect, mask=labels[y0:y1, x0:x1] == k))
+    numbers = np.cumsum(small) * small  # of the holes that are to be filled; 0 for the others
+    chosen = np.concatenate([[0], numbers]).astype(np.int32)[labels]
+    kept = tuple(h for h, s in zip(holes, small, strict=True) if s)
+    return Marked(chosen, kept, False, tuple(faults), tuple(numbers.tolist()), lost)
 
 
 def find_marked(

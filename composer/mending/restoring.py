@@ -19,6 +19,7 @@ from composer.mending.banding import levelled
 from composer.mending.blocks import coding_seen
 from composer.mending.deblocking import deblock, quality_of
 from composer.mending.fading import levels, spread
+from composer.mending.fringes import measured, rescaled
 from composer.mending.levelling import level_seam
 from composer.mending.noise import GRAIN, denoise, estimate
 from composer.records import Context, Fault
@@ -91,6 +92,15 @@ def _without_blocks(pixels: Array, valid: Array, fault: Fault, setting: Setting)
     return Restored(clean, "quantisation", f"blocks and ringing of {what} were taken out")
 
 
+def _without_fringes(pixels: Array, valid: Array, fault: Fault, setting: Setting) -> Restored | None:
+    factors = measured(as_float(pixels), valid)
+    if not any(factors):
+        return None
+    red, blue = (100 * f for f in factors)
+    note = f"red was {red:+.3f} % and blue {blue:+.3f} % larger than green, and is no more"
+    return Restored(rescaled(pixels, factors), "scales", note)
+
+
 def _without_fading(pixels: Array, valid: Array, fault: Fault, setting: Setting) -> Restored | None:
     low, high = levels(as_float(pixels), valid)
     ranges = ", ".join(f"{255 * a:.0f} to {255 * b:.0f}" for a, b in zip(low, high, strict=True))
@@ -106,6 +116,7 @@ RESTORERS: dict[str, Restorer] = {
     "blocking": _without_blocks,
     "banding": _without_bands,
     "noise": _without_noise,
+    "fringe": _without_fringes,
     "fading": _without_fading,
     "seam": _without_seam,
 }
