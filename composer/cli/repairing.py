@@ -55,7 +55,8 @@ def repair(
         str,
         typer.Option(
             metavar="KINDS",
-            help="hole,impulse,pixel,line,blocking,banding,noise; if named fringe,fading,seam,scratch,dust.",
+            help="hole,impulse,pixel,line,blocking,banding,noise; only if named fringe,fading,seam, and "
+            "scratch,dust, which are suggestions: look at them with --find-only --page first.",
         ),
     ] = "auto",
     without: Annotated[
