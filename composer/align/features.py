@@ -77,7 +77,7 @@ def find_features(
     empty = Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32), np.zeros(0), scale)
     if min(grey.shape) < 16:
         return empty
-    sift = cv2.SIFT_create(count * 2, contrastThreshold=0.02, enable_precise_upscale=True)
+    sift = cv2.SIFT_create(count * 4, contrastThreshold=0.02, enable_precise_upscale=True)
     found, descriptors = sift.detectAndCompute(grey, None)
     if not found:
         return empty
