@@ -62,7 +62,7 @@ def _same_view(layers: tuple[Layer, ...], stops: list[float]) -> list[list[int]]
     groups: list[list[int]] = []
     for k, layer in enumerate(layers):
         for group in groups:
-            if all(_coincide(layers[j], layer) and abs(stops[j] - stops[k]) >= STOPS for j in group):
+            if all(abs(stops[j] - stops[k]) >= STOPS and _coincide(layers[j], layer) for j in group):
                 group.append(k)
                 break
         else:
