@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft
 
+from composer.backend import dct
 from composer.media.entropy import Frame, Part, Reader, Units, parts_of
 
 Array = NDArray[Any]
@@ -290,7 +290,7 @@ def _tiles(frame: Frame, units: Units) -> tuple[Array, ...]:
         own[:, 0] = np.cumsum(own[:, 0], dtype=np.float64)
         square = np.zeros_like(own)
         square[:, ZIGZAG] = own * c.steps
-        pixels = fft.idctn(square.reshape(-1, 8, 8), axes=(1, 2), norm="ortho")
+        pixels = dct(dct(square.reshape(-1, 8, 8), 1, inverse=True), 2, inverse=True)
         grid = pixels.reshape(n, c.down, c.across, 8, 8).swapaxes(2, 3)
         tiles.append(grid.reshape(n, 8 * c.down, 8 * c.across))
         at += c.across * c.down
