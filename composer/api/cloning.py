@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
-from composer.api.joining import AROUND, JOINED, joined
 from composer.api.placing import Placed, place
 from composer.backend.memory import peak_mb
 from composer.blend.pasting import paste_alpha, paste_feathered, paste_multiband
@@ -29,6 +28,7 @@ Source = str | Path | Array
 __all__ = ["CLONE_MODES", "clone"]
 
 PASTED = "multiband", "feather", "alpha"
+JOINED = "normal", *PASTED  # whose border the refiner can mend
 ALONE = "flatten", "illumination", "color"  # work on one photo if no target is given
 CLONE_MODES = (*MODES, "tile", *PASTED)
 NOTHING = "nothing was cloned: the mask selects nothing inside the target"
@@ -130,6 +130,8 @@ def clone(
                 result = _cloned(placed, below, mode, options, radius)
         start = _told(context.observe, "clone", start)
         if refine and mask is not None:
+            from composer.api.joining import AROUND, joined
+
             wide = place(above, below, mask, offset, soft=mode == "alpha", around=AROUND)
             if wide is not None:
                 seam = radius / 2 if mode == "multiband" else 0.0  # where target and source weigh the same

@@ -20,10 +20,9 @@ from composer.records import Context
 
 Array = NDArray[Any]
 
-__all__ = ["AROUND", "JOINED", "joined"]
+__all__ = ["AROUND", "joined"]
 
 AROUND = 48  # pixels around the mask that are looked at
-JOINED = "normal", "multiband", "feather", "alpha"
 ALIEN = "refine changed nothing: source and target do not show the same scene along the border"
 
 
