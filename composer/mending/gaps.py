@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.mending.regions import regions
+from composer.mending.regions import covered, regions
 from composer.records import Fault
 
 Array = NDArray[Any]
@@ -47,10 +47,8 @@ def find_holes(pixels: Array, valid: Array | None = None) -> list[Fault]:
         return []
     found = np.zeros(top.shape, bool)
     for candidates in _candidates(top, core):
-        for fault in regions("hole", candidates & ~found, smallest=SMALLEST):
-            if _sudden(top, fault):
-                x0, y0, x1, y1 = fault.rect
-                found[y0:y1, x0:x1] |= True if fault.mask is None else fault.mask
+        new = regions("hole", candidates & ~found, smallest=SMALLEST)
+        found |= covered([fault for fault in new if _sudden(top, fault)], top.shape)
     return regions("hole", found, smallest=SMALLEST)
 
 

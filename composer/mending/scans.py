@@ -8,6 +8,7 @@ these kinds are looked for by name only.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -15,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.mending.damage import damage
-from composer.mending.regions import brightness
-from composer.records import Fault, Rect
+from composer.mending.regions import brightness, regions
+from composer.records import Fault
 
 Array = NDArray[Any]
 
@@ -44,14 +45,10 @@ def find_laid_over(
 
 def _things(kind: str, odds: Array) -> list[Fault]:
     """Return the faults of a kind by its log-odds (H, W)."""
-    possible = odds > POSSIBLE
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(possible.astype(np.uint8), connectivity=8)
-    highest = np.full(count, -np.inf)
-    np.maximum.at(highest, labels[possible], odds[possible])
     found = []
-    for k in np.flatnonzero((highest > SURE[kind]) & (stats[:, 4] >= SMALLEST[kind])):
-        x, y, width, height, _ = stats[k].tolist()
-        rect = Rect(x, y, x + width, y + height)
-        mask = labels[y : rect.y1, x : rect.x1] == k
-        found.append(Fault(kind, rect, float(1 / (1 + np.exp(-highest[k]))), mask=mask))
+    for fault in regions(kind, odds > POSSIBLE, smallest=SMALLEST[kind]):
+        x0, y0, x1, y1 = fault.rect
+        highest = odds[y0:y1, x0:x1][fault.mask].max()
+        if highest > SURE[kind]:
+            found.append(replace(fault, confidence=float(1 / (1 + np.exp(-highest)))))
     return found
