@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from composer.api.editing import edited
-from composer.api.repairing import check_fill, check_variants, kinds_of, repair
+from composer.api.repairing import check_fill, kinds_of, repair
 from composer.api.stitching import stitch
 from composer.backend.memory import allowance
 from composer.batch import Batch, common_folder, files_below, folders_below, run_batch
@@ -300,8 +300,9 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
         if name not in signature(repair).parameters.keys() - {"photo", "output", "page"} - OWN:
             raise OptionError(f"{name} is no option for many photos; it is one of one photo, or unknown")
     fill, donors = plain.get("fill", "auto"), plain.get("donors", ())
-    check_fill(fill, len(donors), plain.get("grow", 0), plain.get("grain", GRAIN))
-    check_variants(plain.get("variants", ()))
+    check_fill(
+        fill, len(donors), plain.get("grow", 0), plain.get("grain", GRAIN), plain.get("variants", ())
+    )  # fmt: skip
     pointed = "mask" in plain or "box" in plain
     kinds_of(plain.get("faults", "auto"), plain.get("without", ()), pointed, plain.get("find_only", False))
     return plain

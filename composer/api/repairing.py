@@ -42,7 +42,7 @@ from composer.results import Repaired
 Array = NDArray[Any]
 Source = str | Path | Array
 
-__all__ = ["check_fill", "check_variants", "kinds_of", "repair"]
+__all__ = ["check_fill", "kinds_of", "repair"]
 
 SPECK_FILL = "biharmonic"  # of what is a pixel wide: no worse there than "mixed", at a third of the cost
 
@@ -141,8 +141,7 @@ def repair(
     >>> [(f.kind, f.operator) for f in result.faults]
     [('box', 'mixed')]
     """
-    check_fill(fill, len(donors), grow, grain)
-    check_variants(variants)
+    check_fill(fill, len(donors), grow, grain, variants)
     kinds = kinds_of(faults, without, mask is not None or box is not None, find_only)
     target = Path(output) if output is not None else None
     context, watch = begun(device, workers, max_memory, observe, cancelled)
@@ -200,7 +199,7 @@ def repair(
     )  # fmt: skip
 
 
-def check_fill(fill: str, donors: int, grow: int, grain: float) -> None:
+def check_fill(fill: str, donors: int, grow: int, grain: float, variants: Sequence[str]) -> None:
     """Check the options of filling and restoring.
 
     Raises
@@ -215,15 +214,6 @@ def check_fill(fill: str, donors: int, grow: int, grain: float) -> None:
         raise OptionError(f"grow is {grow}; give 0 or more pixels")
     if not 0 <= grain < 255:
         raise OptionError(f"grain is {grain}; give a deviation of 0 to 255")
-
-
-def check_variants(variants: Sequence[str]) -> None:
-    """Check what patches may also be.
-
-    Raises
-    ------
-    OptionError
-    """
     for variant in variants:
         if variant not in get_args(Variant):
             raise OptionError(f'variants has "{variant}"; give some of {", ".join(get_args(Variant))}')

@@ -8,7 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from composer.api.cloning import clone
-from composer.api.repairing import check_fill, check_variants, kinds_of, repair
+from composer.api.repairing import check_fill, kinds_of, repair
 from composer.mending.noise import GRAIN
 from composer.records import Context
 from composer.results import Edited
@@ -36,8 +36,7 @@ class Repair:
     variants: str = ""
 
     def __post_init__(self) -> None:
-        check_fill(self.fill, 0, self.grow, self.grain)
-        check_variants(self._variants())
+        check_fill(self.fill, 0, self.grow, self.grain, self._variants())
         kinds_of(*self._kinds(), pointed=False, find_only=False)
 
     def _kinds(self) -> tuple[str | list[str], list[str]]:
