@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from functools import lru_cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.backend.onnx import onnx_session
 from composer.backend.parallel import over
-from composer.errors import WeightsError
 from composer.fusion.methods import Settings
 from composer.fusion.stack import Stack, alpha_of, as_stored, blocks, part
 from composer.learn.burst_noise import KNOTS, deviations, noise_table
-from composer.learn.runtime import Network, torch_network
+from composer.learn.runtime import Network, opened, outputs_of, shipped, torch_network
 from composer.learn.weights import read_weights
 from composer.media.decode import store_of
 from composer.media.picture import as_float
@@ -55,33 +51,22 @@ def load_burst(path: str = "", runtime: str = "auto") -> Network:
     WeightsError
         Neither onnxruntime nor torch is installed, or the weights cannot be used.
     """
-    home = Path(path) if path else Path(str(resources.files("composer.learn") / "burst.safetensors"))
-    onnx = home.with_suffix(".onnx")
-    if runtime != "torch" and onnx.exists() and importlib.util.find_spec("onnxruntime"):
-        session = onnx_session(onnx)
-        return lambda planes: session.run(None, {"planes": planes[None]})[0][0]
-    if runtime != "onnx" and importlib.util.find_spec("torch"):
-        from composer.learn.burst_network import Merge
+    home = Path(path) if path else shipped("burst")
+    run = opened(home, runtime, "merging a burst", lambda: _merge(home))
+    return lambda planes: run(planes)[0]
 
-        arrays, about = read_weights(home, "burst")
-        return merging_of(torch_network(Merge(int(about["width"])), arrays, home))
-    raise WeightsError(
-        "merging a burst needs onnxruntime or torch, and neither is installed; "
-        "run pip install 'composer-cv[onnx]' (small) or 'composer-cv[learn]'"
-    )
+
+def _merge(path: Path) -> Any:
+    from composer.learn.burst_network import Merge
+
+    arrays, about = read_weights(path, "burst")
+    return torch_network(Merge(int(about["width"])), arrays, path)
 
 
 def merging_of(net: Any) -> Network:
-    """Return a torch module as a function on arrays."""
-    import torch
-
-    device = next(net.parameters()).device
-
-    def run(planes: Array) -> Array:
-        with torch.no_grad():
-            return np.asarray(net(torch.from_numpy(planes)[None].to(device))[0].float().cpu().numpy())
-
-    return run
+    """Return the recurrent network's torch module as `load_burst` does."""
+    run = outputs_of(net)
+    return lambda planes: run(planes)[0]
 
 
 def begun(first: Array) -> Array:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.backend.onnx import onnx_session
-from composer.errors import WeightsError
-from composer.learn.runtime import cut, torch_network
+from composer.learn.runtime import cut, opened, outputs_of, torch_network
 from composer.learn.weights import read_weights
 from composer.records import Rect
 
@@ -57,32 +54,21 @@ def load_detector(path: str, runtime: str = "auto") -> Detecting:
         Neither onnxruntime nor torch is installed, or the weights cannot be used.
     """
     home = Path(path)
-    onnx = home.with_suffix(".onnx")
-    if runtime != "torch" and onnx.exists() and importlib.util.find_spec("onnxruntime"):
-        session = onnx_session(onnx)
-        return lambda planes: _likelihood(session.run(None, {"planes": planes[None]})[0][0, 0])
-    if runtime != "onnx" and importlib.util.find_spec("torch"):
-        from composer.learn.detector import Detector
+    run = opened(home, runtime, "finding what to refine without a mask", lambda: _detector(home))
+    return lambda planes: _likelihood(run(planes)[0][0])
 
-        arrays, about = read_weights(home, "detector")
-        return detecting_of(torch_network(Detector(int(about["width"])), arrays, home))
-    raise WeightsError(
-        "finding what to refine needs onnxruntime or torch, and neither is installed; "
-        "run pip install 'composer-cv[onnx]' (small) or 'composer-cv[learn]', or give a mask"
-    )
+
+def _detector(path: Path) -> Any:
+    from composer.learn.detector import Detector
+
+    arrays, about = read_weights(path, "detector")
+    return torch_network(Detector(int(about["width"])), arrays, path)
 
 
 def detecting_of(net: Any) -> Detecting:
-    """Return a torch module as a function on arrays."""
-    import torch
-
-    device = next(net.parameters()).device
-
-    def run(planes: Array) -> Array:
-        with torch.no_grad():
-            return _likelihood(net(torch.from_numpy(planes)[None].to(device))[0, 0].float().cpu().numpy())
-
-    return run
+    """Return the detector's torch module as `load_detector` does."""
+    run = outputs_of(net)
+    return lambda planes: _likelihood(run(planes)[0][0])
 
 
 def _likelihood(logits: Array) -> Array:

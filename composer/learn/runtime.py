@@ -19,6 +19,7 @@ from composer.records import Rect
 
 Array = NDArray[Any]
 Network = Callable[[Array], Array]
+Outputs = Callable[[Array], list[Array]]
 
 __all__ = [
     "HALO",
@@ -29,6 +30,9 @@ __all__ = [
     "cut",
     "load_refiner",
     "network_of",
+    "opened",
+    "outputs_of",
+    "shipped",
     "torch_network",
 ]
 
@@ -52,33 +56,55 @@ def load_refiner(path: str = "", runtime: str = "auto") -> Network:
     WeightsError
         Neither onnxruntime nor torch is installed, or the weights cannot be used.
     """
-    home = Path(path) if path else Path(str(resources.files("composer.learn") / "refiner.safetensors"))
-    onnx = home.with_suffix(".onnx")
-    if runtime != "torch" and onnx.exists() and importlib.util.find_spec("onnxruntime"):
-        return _by_onnx(onnx)
-    if runtime != "onnx" and importlib.util.find_spec("torch"):
-        return _by_torch(home)
-    raise WeightsError(
-        "refining needs onnxruntime or torch, and neither is installed; "
-        "run pip install 'composer-cv[onnx]' (small) or 'composer-cv[learn]'"
-    )
+    home = Path(path) if path else shipped("refiner")
+    run = opened(home, runtime, "refining", lambda: _refiner(home))
+    return lambda planes: _refined(*run(planes))
 
 
-def _by_onnx(path: Path) -> Network:
-    session = onnx_session(path)
-
-    def run(planes: Array) -> Array:
-        change, gate = session.run(None, {"planes": planes[None]})
-        return np.concatenate([change[0], 1 / (1 + np.exp(-gate[0]))])
-
-    return run
-
-
-def _by_torch(path: Path) -> Network:
+def _refiner(path: Path) -> Any:
     from composer.learn.network import Refiner
 
     arrays, about = read_weights(path, "refiner")
-    return network_of(torch_network(Refiner(int(about["width"])), arrays, path))
+    return torch_network(Refiner(int(about["width"])), arrays, path)
+
+
+def _refined(change: Array, gate: Array) -> Array:
+    return np.concatenate([change, 1 / (1 + np.exp(-gate))])
+
+
+def shipped(name: str) -> Path:
+    """Return the file of weights that comes with the package."""
+    return Path(str(resources.files("composer.learn") / f"{name}.safetensors"))
+
+
+def opened(path: Path, runtime: str, purpose: str, module: Callable[[], Any]) -> Outputs:
+    """Return a network as a function from planes (C, H, W) to its outputs, each (C, H, W).
+
+    Parameters
+    ----------
+    path : Path
+        Weights (.safetensors), with or without an .onnx beside them.
+    runtime : "auto", "onnx" or "torch"
+    purpose : str
+        What needs the network, for the error.
+    module : callable
+        Makes the torch module with its weights.
+
+    Raises
+    ------
+    WeightsError
+        Neither onnxruntime nor torch is installed, or the weights cannot be used.
+    """
+    onnx = path.with_suffix(".onnx")
+    if runtime != "torch" and onnx.exists() and importlib.util.find_spec("onnxruntime"):
+        session = onnx_session(onnx)
+        return lambda planes: [array[0] for array in session.run(None, {"planes": planes[None]})]
+    if runtime != "onnx" and importlib.util.find_spec("torch"):
+        return outputs_of(module())
+    raise WeightsError(
+        f"{purpose} needs onnxruntime or torch, and neither is installed; "
+        "run pip install 'composer-cv[onnx]' (small) or 'composer-cv[learn]'"
+    )
 
 
 def torch_network(net: Any, arrays: dict[str, Array], path: Path) -> Any:
@@ -98,18 +124,24 @@ def torch_network(net: Any, arrays: dict[str, Array], path: Path) -> Any:
     return net.eval()
 
 
-def network_of(net: Any) -> Network:
-    """Return a torch module as a function on arrays."""
+def outputs_of(net: Any) -> Outputs:
+    """Return a torch module as a function from planes (C, H, W) to its outputs, each (C, H, W)."""
     import torch
 
     device = next(net.parameters()).device
 
-    def run(planes: Array) -> Array:
+    def run(planes: Array) -> list[Array]:
         with torch.no_grad():
-            change, gate = net(torch.from_numpy(planes)[None].to(device))
-            return np.asarray(torch.cat([change[0], torch.sigmoid(gate[0])]).cpu().numpy())
+            made = net(torch.from_numpy(planes)[None].to(device))
+            return [t[0].float().cpu().numpy() for t in (made if isinstance(made, tuple) else (made,))]
 
     return run
+
+
+def network_of(net: Any) -> Network:
+    """Return the refiner's torch module as `load_refiner` does."""
+    run = outputs_of(net)
+    return lambda planes: _refined(*run(planes))
 
 
 def changes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,6 @@ from typer.testing import CliRunner
 import composer
 from composer.cli import app
 from composer.errors import OptionError, WeightsError
-from composer.learn import bursting
 from composer.learn.burst_noise import KNOTS, LEAST, deviations, noise_table
 from composer.learn.bursting import TILE, load_burst, without_noise
 from composer.learn.bursts import Shake, noisy, sensor_table, simulate_burst
@@ -140,6 +140,6 @@ def test_left_noise_is_taken_out_by_place() -> None:
 def test_options_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OptionError, match="weights are for burst"):
         composer.fuse([PHOTO, PHOTO], method="median", weights="w.safetensors")
-    monkeypatch.setattr(bursting.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"composer-cv\[onnx\]"):
         load_burst("elsewhere")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,7 @@ import skimage.data
 
 import composer
 from composer.errors import WeightsError
-from composer.learn import detecting
-from composer.learn.detecting import HALO, TILE, fault_map, load_detector, mask_of, planes_of
+from composer.learn.detecting import HALO, TILE, detecting_of, fault_map, load_detector, mask_of, planes_of
 
 torch = pytest.importorskip("torch")
 from composer.learn.detector import PLANES, Detector, dice  # noqa: E402
@@ -50,7 +50,7 @@ def test_the_network_looks_no_further_than_the_halo() -> None:
 
 
 def test_tiles_equal_the_whole() -> None:
-    rng, run = np.random.default_rng(0), detecting.detecting_of(lively())
+    rng, run = np.random.default_rng(0), detecting_of(lively())
     height, width = TILE + 40, 200
     planes = rng.random((PLANES, height, width)).astype(np.float32)
     tiled = fault_map(run, planes, lambda work, tiles: [work(tile) for tile in tiles])
@@ -72,7 +72,7 @@ def test_torch_and_onnxruntime_agree(tmp_path: Path) -> None:
 
 
 def test_without_a_runtime_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detecting.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"composer-cv\[onnx\]"):
         load_detector("elsewhere")
 
