@@ -15,9 +15,10 @@ from composer.errors import OptionError, PhotoError, TrainingError
 from composer.learn.photographs import Split
 from composer.media.inputs import expand
 from composer.media.picture import as_float, read_picture
-from composer.records import Event
+from composer.records import Context, Event
 
 if TYPE_CHECKING:
+    from composer.learn.loop import Session
     from composer.learn.pairs import Pairs
 
 __all__ = ["MODELS", "reduced_photo", "train_burst", "train_detector", "train_refiner"]
@@ -95,8 +96,9 @@ def train_refiner(
     OptionError, PhotoError, OutputError, WeightsError, Cancelled
     """
     _needs_torch()
-    from composer.learn import loop, training
     from composer.learn import pix2pix_training as published
+    from composer.learn import training
+    from composer.learn.loop import train
 
     if model not in MODELS:
         raise OptionError(f'model is "{model}"; choose one of {", ".join(MODELS)}')
@@ -104,19 +106,16 @@ def train_refiner(
         raise OptionError("give photographs as data, or for pix2pix a folder of pairs instead")
     chosen = _checked(minutes, batch, size, width, 16 if model == "residual" else 256)
     context, _ = begun(device, workers, None, observe, cancelled)
-    session = loop.Session(
-        Path(out), resume, context.device, context.workers, overfit=overfit, tensorboard=tensorboard,
-        observe=context.observe, cancelled=context.cancelled, stopped=stopped or (lambda: False),
-    )  # fmt: skip
+    session = _session(context, out, resume, overfit, tensorboard, stopped)
     with one_thread_each():
         if model == "pix2pix":
             isola = published.Recipe(minutes, steps, seed=seed, **chosen)
             isola = published.by_heart(isola) if overfit else isola
             source = _pairs(pairs, data, 2 * isola.size)
-            return loop.train(published.Translation(isola, source), session)
+            return train(published.Translation(isola, source), session)
         recipe = training.Recipe(minutes, steps, seed=seed, **chosen)
         recipe = training.by_heart(recipe) if overfit else recipe
-        return loop.train(training.Refinement(recipe, _photographs(data or (), 2 * recipe.size)), session)
+        return train(training.Refinement(recipe, _photographs(data or (), 2 * recipe.size)), session)
 
 
 def train_detector(
@@ -156,17 +155,14 @@ def train_detector(
     """
     _needs_torch()
     from composer.learn import detector_training as training
-    from composer.learn import loop
+    from composer.learn.loop import train
 
     recipe = training.Recipe(minutes, steps, seed=seed, **_checked(minutes, batch, size, width, 16))
     recipe = training.by_heart(recipe) if overfit else recipe
     context, _ = begun(device, workers, None, observe, cancelled)
-    session = loop.Session(
-        Path(out), resume, context.device, context.workers, overfit=overfit, tensorboard=tensorboard,
-        observe=context.observe, cancelled=context.cancelled, stopped=stopped or (lambda: False),
-    )  # fmt: skip
+    session = _session(context, out, resume, overfit, tensorboard, stopped)
     with one_thread_each():
-        return loop.train(training.Detection(recipe, _photographs(data, 2 * recipe.size)), session)
+        return train(training.Detection(recipe, _photographs(data, 2 * recipe.size)), session)
 
 
 def train_burst(
@@ -194,7 +190,7 @@ def train_burst(
     ----------
     data, out, and the others
         As for `train_refiner`: bursts are made from the photographs as it goes. The weights are
-        burst.safetensors, burst.merge.onnx and burst.finish.onnx.
+        burst.safetensors and burst.onnx.
 
     Returns
     -------
@@ -207,17 +203,30 @@ def train_burst(
     """
     _needs_torch()
     from composer.learn import burst_training as training
-    from composer.learn import loop
+    from composer.learn.loop import train
 
     recipe = training.Recipe(minutes, steps, seed=seed, **_checked(minutes, batch, size, width, 16))
     recipe = training.by_heart(recipe) if overfit else recipe
     context, _ = begun(device, workers, None, observe, cancelled)
-    session = loop.Session(
+    session = _session(context, out, resume, overfit, tensorboard, stopped)
+    with one_thread_each():
+        return train(training.Bursts(recipe, _photographs(data, 2 * recipe.size)), session)
+
+
+def _session(
+    context: Context,
+    out: str | Path,
+    resume: bool,
+    overfit: bool,
+    tensorboard: bool,
+    stopped: Callable[[], bool] | None,
+) -> Session:
+    from composer.learn.loop import Session
+
+    return Session(
         Path(out), resume, context.device, context.workers, overfit=overfit, tensorboard=tensorboard,
         observe=context.observe, cancelled=context.cancelled, stopped=stopped or (lambda: False),
     )  # fmt: skip
-    with one_thread_each():
-        return loop.train(training.Bursts(recipe, _photographs(data, 2 * recipe.size)), session)
 
 
 def _pairs(pairs: str | Path | None, data: Data | None, least: int) -> Pairs:
