@@ -171,7 +171,6 @@ def worst_difference(folder: Path) -> int:
     composition = load_plan(folder / "plan").compositions[0]
     context = Context(photos=PhotoStore(None, 256 << 20))
     blend, worst = Multiband(), 0
-    halo, align = blend.locality().halo, blend.locality().align
     with tifffile.TiffFile(folder / "out.tif") as file:
         page = file.pages.first
         assert page.shape[:2] == (composition.height, composition.width)
@@ -180,7 +179,7 @@ def worst_difference(folder: Path) -> int:
             data = file.filehandle.read(page.databytecounts[index])
             pixels, (_, _, y, x, _), _ = page.decode(data, int(index))
             rect = Rect(x, y, min(x + 256, composition.width), min(y + 256, composition.height))
-            direct = quantised(render_tile(composition, rect, blend, context, (), halo, align).image, "uint8")
+            direct = quantised(render_tile(composition, rect, blend, context).image, "uint8")
             found = pixels[0, : rect.height, : rect.width, :3].astype(int)
             worst = max(worst, int(np.abs(found - direct).max()))
     return worst

@@ -422,10 +422,18 @@ class Tile:
 
 @dataclass(frozen=True)
 class Locality:
-    """What a local operator needs around a tile: `halo` pixels, origins on multiples of `align`."""
+    """What a local operator works on: rectangles on multiples of `align`, with `halo` pixels around them."""
 
     halo: int = 0
     align: int = 1
+
+    def needed(self, rect: Rect) -> Rect:
+        """Return what the operator must be handed to make a rectangle."""
+        step = self.align
+        return Rect(
+            rect.x0 // step * step, rect.y0 // step * step,
+            -(-rect.x1 // step) * step, -(-rect.y1 // step) * step,
+        ).grown(self.halo)  # fmt: skip
 
 
 @dataclass(frozen=True)

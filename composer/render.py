@@ -123,7 +123,7 @@ def render_bands(
     PhotoError
         A photo is damaged, missing or changed.
     """
-    halo, align = _needs(blend, stages)
+    align = math.lcm(blend.locality().align, *(stage.locality().align for stage in stages))
     tile_size = max(align, tile_size // align * align)
     tops = range(0, composition.height, tile_size)
     lefts = range(0, composition.width, tile_size)
@@ -136,7 +136,7 @@ def render_bands(
     def work(rect: Rect) -> tuple[Array, Array]:
         if context.cancelled():
             raise Cancelled("stopped on request; nothing was written")
-        tile = render_tile(composition, rect, blend, context, stages, halo, align)
+        tile = render_tile(composition, rect, blend, context, stages)
         return quantised(to_numpy(tile.image), dtype), to_numpy(tile.valid)
 
     with ThreadPoolExecutor(context.workers) as pool:
@@ -151,7 +151,8 @@ def render_bands(
                 image[:, x : x + part.shape[1]], valid[:, x : x + part.shape[1]] = part, covered
                 done += 1
             context.observe(Event("render", done / total))
-            _forget_above(composition, y + tile_size - halo - align, context)
+            below = Rect(0, y + tile_size, tile_size, y + 2 * tile_size)
+            _forget_above(composition, blend.locality().needed(_areas(below, stages)[0]).y0, context)
             yield y, image, valid
     context.observe(Event("render", 1.0, time.perf_counter() - started))
 
@@ -185,13 +186,12 @@ def in_order(pool: ThreadPoolExecutor, work: Callable[[Rect], T], rects: Iterato
             future.cancel()
 
 
-def _needs(blend: BlendStage, stages: tuple[TileStage, ...]) -> tuple[int, int]:
-    """Return the halo and alignment that a chain of local stages needs together."""
-    halo, align = blend.locality().halo, blend.locality().align
-    for stage in stages:
-        halo += stage.locality().halo
-        align = int(np.lcm(align, stage.locality().align))
-    return halo, align
+def _areas(rect: Rect, stages: tuple[TileStage, ...]) -> list[Rect]:
+    """Return what each stage is to be handed so that the last makes a rectangle, and that rectangle."""
+    areas = [rect]
+    for stage in reversed(stages):
+        areas.insert(0, stage.locality().needed(areas[0]))
+    return areas
 
 
 def render_tile(
@@ -199,19 +199,14 @@ def render_tile(
     rect: Rect,
     blend: BlendStage,
     context: Context,
-    stages: tuple[TileStage, ...],
-    halo: int,
-    align: int,
+    stages: tuple[TileStage, ...] = (),
 ) -> Tile:
     """Render one rectangle: warp what touches it and its halo, blend, apply the stages, crop."""
-    grown = rect.grown(halo)
-    around = Rect(
-        grown.x0 // align * align, grown.y0 // align * align,
-        -(-grown.x1 // align) * align, -(-grown.y1 // align) * align,
-    )  # fmt: skip
+    areas = _areas(rect, stages)
+    around = blend.locality().needed(areas[0])
     owners = owners_of(composition, around)
-    if len(owners) == 1 and not stages:
-        around = rect  # nothing to blend
+    if len(owners) == 1:
+        around = areas[0]  # nothing to blend
     tiles = layers_of(composition, owners, around, context)
     if tiles:
         tile = blend.blend(tiles)
@@ -225,12 +220,11 @@ def render_tile(
             to_device(empty, context.device),
             to_device(np.zeros(size, bool), context.device),
         )
-    if not stages:
-        tile = _cropped(tile, rect)
+    tile = _cropped(tile, areas[0])
     tile = _pasted(_zeroed(_with_low_bands(tile, composition)), composition)
-    for stage in stages:
-        tile = stage.apply(tile)
-    return _cropped(tile, rect)
+    for stage, area in zip(stages, areas[1:], strict=True):
+        tile = _cropped(stage.apply(tile), area)
+    return tile
 
 
 def owners_of(composition: Composition, rect: Rect) -> list[int]:

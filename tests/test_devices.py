@@ -97,8 +97,7 @@ def warped(xp: Any, composition: Composition) -> list[Tile]:
 
 
 def rendered(composition: Composition, blend: BlendStage, rect: Rect, device: str = "cpu") -> Tile:
-    halo, align = blend.locality().halo, blend.locality().align
-    return render_tile(composition, rect, blend, context(composition, device=device), (), halo, align)
+    return render_tile(composition, rect, blend, context(composition, device=device))
 
 
 def assert_same(found: Any, wanted: Array, tolerance: float = 1e-5) -> None:

@@ -10,6 +10,7 @@ import pytest
 import composer
 from composer.align.projection import placed
 from composer.blend.stages import Feather, Multiband, NoBlend
+from composer.learn.stages import RefineGan
 from composer.media.decode import PhotoStore
 from composer.records import Camera, Composition, Context, Layer, Locality, Patch, Photo, Rect, Tile
 from composer.render import render
@@ -71,6 +72,25 @@ def test_tile_stages_get_the_halo_they_ask_for(flat: Composition, context: Conte
     plain = render(flat, Multiband(), context, tile_size=4096)[0]
     assert np.array_equal(whole, tiled)
     assert not np.array_equal(whole, plain)
+
+
+@pytest.mark.parametrize("reach", [24.0, 40.0])
+def test_refined_tiles_equal_the_whole(
+    flat: Composition, context: Context, reach: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the network makes of all that it is handed."""
+
+    def network(planes: np.ndarray) -> np.ndarray:
+        given = planes.astype(np.float64).sum()
+        return np.stack([planes[6] - planes[0] + 0.1 * np.sin(given)] * 3 + [np.ones_like(planes[0])])
+
+    monkeypatch.setattr("composer.learn.stages.load_refiner", lambda path: network)
+    stages = (RefineGan(reach=reach),)
+    for chain in (stages, (*stages, Soften())):
+        whole = render(flat, NoBlend(), context, chain, tile_size=4096)[0]
+        tiled = render(flat, NoBlend(), context, chain, tile_size=64)[0]
+        assert np.array_equal(whole, tiled)
+    assert not np.array_equal(whole, render(flat, NoBlend(), context, (Soften(),), tile_size=4096)[0])
 
 
 def test_a_circle_turned_by_half_is_the_same_picture_turned(ring: Composition, context: Context) -> None:

@@ -20,7 +20,7 @@ from composer.learn.band import seam_of_mask
 from composer.learn.detecting import fault_map, load_detector, mask_of
 from composer.learn.detecting import planes_of as detecting_planes
 from composer.learn.refining import Refusal, accepted, gated
-from composer.learn.runtime import HALO, TILE, Network, changes, load_refiner
+from composer.learn.runtime import HALO, Network, changes, load_refiner
 from composer.learn.simulator import planes_of
 from composer.learn.weights import kind_of
 from composer.media.picture import Picture, as_float, check_target, read_mask, read_picture, write_picture
@@ -151,7 +151,7 @@ def _refined(
     mask = mask * valid
     seam = seam_of_mask(mask, colours, other)
     seen = planes_of(colours, mask, seam, valid, other, other_valid)
-    change = changed_by(network, seen, context)
+    change = changed_by(network, seen, context, area[:2])
     wanted = gated(colours, mask, change, strength)
     result, refusals = accepted(colours, wanted, mask, other, other_valid)
     refusals = [Refusal(_moved(r.rect, area), r.reason) for r in refusals]
@@ -159,8 +159,10 @@ def _refined(
     return pixels, refusals, float(touched.sum() / max(np.count_nonzero(mask), 1))
 
 
-def changed_by(network: Network, seen: Array, context: Context) -> Array:
-    """Return what a network would change (4, h, w), tiles on as many threads as the context has.
+def changed_by(network: Network, seen: Array, context: Context, corner: tuple[int, int] = (0, 0)) -> Array:
+    """Return what a network would change (4, h, w), windows on as many threads as the context has.
+
+    `corner` is that of what is seen, in the picture.
 
     Raises
     ------
@@ -177,7 +179,7 @@ def changed_by(network: Network, seen: Array, context: Context) -> Array:
                     raise Cancelled("stopped on request; nothing was written")
             return found
 
-        return changes(network, seen, over)
+        return changes(network, seen, over, corner)
 
 
 def _translated(picture: Picture, second: Picture | None, mask: Array, weights: Path) -> tuple[Array, float]:
@@ -230,11 +232,10 @@ def _proposed(picture: Picture, second: Picture | None, detector: Path, context:
 
 
 def _around(mask: Array) -> Rect:
-    """Return the rectangle of what is to be refined and looked at, its corner on the grid of tiles."""
+    """Return the rectangle of what is to be refined and looked at."""
     x, y, width, height = cv2.boundingRect((mask > 0).astype(np.uint8))
     seen = Rect(x, y, x + width, y + height).grown(HALO)
-    x0, y0 = (max(0, start) // TILE * TILE for start in seen[:2])
-    return Rect(x0, y0, min(seen.x1, mask.shape[1]), min(seen.y1, mask.shape[0]))
+    return Rect(max(seen.x0, 0), max(seen.y0, 0), min(seen.x1, mask.shape[1]), min(seen.y1, mask.shape[0]))
 
 
 def _moved(rect: Rect, area: Rect) -> Rect:

@@ -120,7 +120,8 @@ class Feather:
     radius: int = 24
 
     def locality(self) -> Locality:
-        return Locality(halo=self.radius + 1, align=16)  # OpenCV rounds the odd ends of rows differently
+        step = 16  # OpenCV rounds the odd ends of rows differently
+        return Locality(halo=-(-(self.radius + 1) // step) * step, align=step)
 
     def blend(self, tiles: list[Tile]) -> Tile:
         return _blended(tiles, lambda t: feather(t, self.radius))

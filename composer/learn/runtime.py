@@ -22,6 +22,7 @@ Network = Callable[[Array], Array]
 Outputs = Callable[[Array], list[Array]]
 
 __all__ = [
+    "ALIGNED",
     "HALO",
     "SIDE",
     "TILE",
@@ -36,8 +37,9 @@ __all__ = [
     "torch_network",
 ]
 
-HALO = 48  # pixels around a tile that the network looks at
-TILE = 160
+HALO = 48  # pixels around a window that the network looks at
+TILE = 320  # windows lie within squares of this size
+ALIGNED = 16  # pixels: the network's coarsest
 SIDE = TILE + 2 * HALO
 
 
@@ -98,7 +100,7 @@ def opened(path: Path, runtime: str, purpose: str, module: Callable[[], Any]) ->
     onnx = path.with_suffix(".onnx")
     if runtime != "torch" and onnx.exists() and importlib.util.find_spec("onnxruntime"):
         session = onnx_session(onnx)
-        return lambda planes: [array[0] for array in session.run(None, {"planes": planes[None]})]
+        return lambda planes: _ran(session, planes, onnx)
     if runtime != "onnx" and importlib.util.find_spec("torch"):
         return outputs_of(module())
     raise WeightsError(
@@ -122,6 +124,13 @@ def torch_network(net: Any, arrays: dict[str, Array], path: Path) -> Any:
         raise WeightsError(f"{path}: does not fit the network that it names; copy it again")
     net.load_state_dict({n: torch.from_numpy(a.astype(np.float32)) for n, a in arrays.items()})
     return net.eval()
+
+
+def _ran(session: Any, planes: Array, path: Path) -> list[Array]:
+    try:
+        return [array[0] for array in session.run(None, {"planes": planes[None]})]
+    except Exception as error:  # onnxruntime's own kinds have no common base
+        raise WeightsError(f"{path}: does not fit ({str(error)[:120]}); train it again") from error
 
 
 def outputs_of(net: Any) -> Outputs:
@@ -149,10 +158,12 @@ def changes(
     planes: Array,
     over: Callable[[Callable[[Rect], Array], list[Rect]], list[Array]],
     corner: tuple[int, int] = (0, 0),
+    margin: int = 0,
 ) -> Array:
-    """Return change and sureness (4, H, W), zero where no tile touches the mask.
+    """Return change and sureness (4, H, W), zero where no window touches the mask.
 
-    Tiles lie on an absolute grid: what a pixel becomes does not depend on how much is refined at once.
+    Windows lie within the squares of an absolute grid: what a pixel becomes does not depend on how much is
+    refined at once. They are those that leave the network the fewest pixels to look at.
 
     Parameters
     ----------
@@ -162,9 +173,14 @@ def changes(
         Maps a function over rectangles, on as many threads as are wanted.
     corner : (x, y)
         Of the planes on the canvas that the grid belongs to.
+    margin : int
+        Pixels at each edge that the network looks at but that are not wanted.
     """
     _, height, width = planes.shape
-    windows = list(_windows(planes[3] > 0, *(c % TILE for c in corner)))
+    wanted = np.zeros((height, width), bool)
+    inside = slice(margin, height - margin), slice(margin, width - margin)
+    wanted[inside] = planes[3][inside] > 0
+    windows = list(_windows(wanted, *(c % TILE for c in corner)))
     found = np.zeros((4, height, width), np.float32)
 
     def work(window: Rect) -> Array:
@@ -178,12 +194,39 @@ def changes(
 
 
 def _windows(wanted: Array, left: int, above: int) -> Iterator[Rect]:
-    """Yield the tiles that have something to do, of a grid that begins so far to the left and above."""
+    """Yield windows on what is wanted, of a grid that begins so far to the left and above."""
     height, width = wanted.shape
     for y in range(-above, height, TILE):
         for x in range(-left, width, TILE):
-            if wanted[max(y, 0) : y + TILE, max(x, 0) : x + TILE].any():
-                yield Rect(x, y, x + TILE, y + TILE)
+            square = np.zeros((TILE, TILE), bool)
+            part = wanted[max(y, 0) : y + TILE, max(x, 0) : x + TILE]
+            square[max(-y, 0) :, max(-x, 0) :][: part.shape[0], : part.shape[1]] = part
+            for window in _tight(square):
+                yield Rect(x + window.x0, y + window.y0, x + window.x1, y + window.y1)
+
+
+def _tight(wanted: Array) -> list[Rect]:
+    """Return windows on what is wanted in a square: one, or, if less is looked at, those of its quarters."""
+    rows, columns = np.flatnonzero(wanted.any(1)), np.flatnonzero(wanted.any(0))
+    if not rows.size:
+        return []
+    x0, y0 = (int(n[0]) // ALIGNED * ALIGNED for n in (columns, rows))
+    x1, y1 = (-(-(int(n[-1]) + 1) // ALIGNED) * ALIGNED for n in (columns, rows))
+    one, half = [Rect(x0, y0, x1, y1)], len(wanted) // 2
+    if half % ALIGNED:
+        return one
+    quarters = [
+        Rect(x + w.x0, y + w.y0, x + w.x1, y + w.y1)
+        for y in (0, half)
+        for x in (0, half)
+        for w in _tight(wanted[y : y + half, x : x + half])
+    ]
+    return min(one, quarters, key=lambda windows: sum(_looked_at(w) for w in windows))
+
+
+def _looked_at(window: Rect) -> int:
+    around = window.grown(HALO)
+    return around.width * around.height
 
 
 def cut(planes: Array, rect: Rect) -> Array:

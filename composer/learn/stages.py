@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from composer.learn.band import seam_of
 from composer.learn.refining import gated
 from composer.learn.runtime import HALO, TILE, changes, load_refiner
 from composer.learn.simulator import planes_of, smooth
-from composer.records import Locality, Rect, Tile
+from composer.records import Locality, Tile
 
 Array = NDArray[Any]
 
@@ -34,7 +34,7 @@ class RefineGan:
     weights: str = ""
 
     def locality(self) -> Locality:
-        return Locality(halo=HALO + TILE)
+        return Locality(halo=HALO + math.ceil(self.reach), align=TILE)
 
     def apply(self, tile: Tile) -> Tile:
         if tile.seam_distance is None:
@@ -49,19 +49,10 @@ class RefineGan:
             colours, mask, seam_of(distance, self.reach), valid, other, to_numpy(tile.runner_up_valid),
             to_numpy(tile.synthetic),
         )  # fmt: skip
-        change = changes(load_refiner(self.weights), seen, _over(tile.rect), tile.rect[:2])
+        change = changes(
+            load_refiner(self.weights), seen, lambda work, windows: [work(w) for w in windows],
+            corner=tile.rect[:2], margin=self.locality().halo,
+        )  # fmt: skip
         result = gated(colours, mask, change, self.strength)
         grey = result.mean(2, keepdims=True) if image.shape[2] == 1 else result
         return replace(tile, image=namespace(tile.image).asarray(grey))
-
-
-def _over(area: Rect) -> Callable[[Callable[[Rect], Array], list[Rect]], list[Array]]:
-    """Return what maps over windows; those that touch the halo only are left alone."""
-    nothing = np.zeros((4, TILE, TILE), np.float32)
-    x0, y0, x1, y1 = Rect(0, 0, area.width, area.height).grown(-HALO - TILE)
-
-    def over(work: Callable[[Rect], Array], windows: list[Rect]) -> list[Array]:
-        wanted = [w.x0 < x1 and w.x1 > x0 and w.y0 < y1 and w.y1 > y0 for w in windows]
-        return [work(w) if want else nothing for w, want in zip(windows, wanted, strict=True)]
-
-    return over

@@ -18,7 +18,7 @@ from composer.learn.exporting import write_network
 from composer.learn.loop import Budget, Moment, descend, follow
 from composer.learn.network import INPUTS, Discriminator, Refiner
 from composer.learn.photographs import Split
-from composer.learn.runtime import SIDE, network_of
+from composer.learn.runtime import ALIGNED, SIDE, network_of
 from composer.learn.simulator import Sample, planes_of, simulate
 from composer.learn.validation import grid, validated
 
@@ -170,7 +170,7 @@ class Refinement:
         """Write the averaged network for torch and onnxruntime."""
         write_network(
             out / "refiner.safetensors", self.average, about, outputs=("change", "gate"),
-            shape=(INPUTS, SIDE, SIDE),
+            shape=(INPUTS, SIDE, SIDE), align=ALIGNED,
         )  # fmt: skip
 
 

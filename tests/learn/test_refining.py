@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from composer.learn.refining import accepted, gated
-from composer.learn.runtime import TILE, changes
+from composer.learn.runtime import ALIGNED, HALO, SIDE, TILE, changes
 from composer.records import Rect
 
 
@@ -60,22 +59,48 @@ def test_edges_stronger_than_in_any_source_are_refused() -> None:
     assert "edges" in refusals[0].reason or "no source" in refusals[0].reason
 
 
-@pytest.mark.parametrize("shape", [(100, 90), (300, 420), (TILE, TILE)])
-def test_windows_cover_the_mask_and_only_its_tiles(shape: tuple[int, int]) -> None:
+@given(
+    st.tuples(st.integers(20, 700), st.integers(20, 700)),
+    st.lists(st.tuples(*[st.floats(0, 1)] * 4), min_size=1, max_size=4),
+    st.sampled_from([0, 48]),
+)
+@settings(max_examples=60, deadline=None)
+def test_windows_cover_the_mask_and_little_else(
+    shape: tuple[int, int], boxes: list[tuple[float, ...]], margin: int
+) -> None:
     planes = np.zeros((11, *shape), np.float32)
-    planes[3, shape[0] // 2, shape[1] // 3 :] = 1
+    for box in boxes:
+        (y0, y1), (x0, x1) = (sorted(round(b * n) for b in box[k::2]) for k, n in enumerate(shape))
+        planes[3, y0:y1, x0:x1] = 1
     asked: list[Rect] = []
 
     def over(work, windows):  # type: ignore[no-untyped-def]
         asked.extend(windows)
         return [work(w) for w in windows]
 
-    found = changes(lambda p: np.ones((4, *p.shape[1:]), np.float32), planes, over)
-    assert found[:, planes[3] > 0].all()
-    assert all(w.x0 % TILE == 0 and w.y0 % TILE == 0 for w in asked)
-    row = shape[0] // 2 // TILE
-    assert not found[:, (row + 1) * TILE :].any()
-    assert not found[:, : row * TILE].any()
+    found = changes(lambda p: np.ones((4, *p.shape[1:]), np.float32), planes, over, margin=margin)
+    wanted = planes[3] > 0
+    inside = np.zeros(shape, bool)
+    inside[margin : shape[0] - margin, margin : shape[1] - margin] = True
+    assert found[:, wanted & inside].all()
+    assert all(corner % ALIGNED == 0 for w in asked for corner in w)
+    assert all(w.x0 // TILE == (w.x1 - 1) // TILE and w.y0 // TILE == (w.y1 - 1) // TILE for w in asked)
+    squares = {(int(y), int(x)) for y, x in np.unique(np.argwhere(wanted & inside) // TILE, axis=0)}
+    assert sum((w.width + 2 * HALO) * (w.height + 2 * HALO) for w in asked) <= len(squares) * SIDE**2
+    assert {(w.y0 // TILE, w.x0 // TILE) for w in asked} == squares
+
+
+def test_a_thin_band_is_not_looked_at_in_squares() -> None:
+    planes = np.zeros((11, 2 * TILE, 2 * TILE), np.float32)
+    planes[3, :, 100:120] = 1
+    asked: list[Rect] = []
+
+    def over(work, windows):  # type: ignore[no-untyped-def]
+        asked.extend(windows)
+        return [work(w) for w in windows]
+
+    changes(lambda p: np.ones((4, *p.shape[1:]), np.float32), planes, over)
+    assert asked == [Rect(96, 0, 128, TILE), Rect(96, TILE, 128, 2 * TILE)]
 
 
 def test_the_grid_belongs_to_the_canvas() -> None:
