@@ -31,7 +31,7 @@ from composer.mending.donor import Donor, landmarks, registered
 from composer.mending.faults import AUTO, KINDS
 from composer.mending.filling import fill_holes, reachable
 from composer.mending.holes import clipped, grown
-from composer.mending.marking import Marked, find_marked, mark_lost, operated, point_at
+from composer.mending.marking import DOUBLE, Marked, find_marked, mark_lost, operated, point_at
 from composer.mending.noise import GRAIN
 from composer.mending.restoring import RESTORERS, Setting, restore_faults
 from composer.mending.variants import Variant
@@ -83,11 +83,12 @@ def repair(
     faults : "auto", or one or several kinds
         What to look for: "hole", "impulse", "pixel" and "line", which are filled; then, restored in this
         order, "blocking", "banding", "noise", "fringe" (red and blue larger or smaller than green), "fading"
-        and "seam"; and what lies over a scan: "scratch" (long and thin: hairs, cracks and creases too) and
-        "dust" (specks). "auto" is all but the last five: nothing tells fading from a sunset or from fog, for
-        seams, scratches and dust a scene's own edges, wires and lights are taken now and then, and undoing
-        fringes resamples the photo. A hole is what alpha hides, what is not finite, or exactly black and
-        ends suddenly; mending it makes it opaque.
+        and "seam"; "ghost" (a double image), which only a donor mends; and what lies over a scan: "scratch"
+        (long and thin: hairs, cracks and creases too) and "dust" (specks). "auto" is all but the last six:
+        nothing tells fading from a sunset or from fog, for seams, ghosts, scratches and dust a scene's own
+        edges, patterns, wires and lights are taken now and then, and undoing fringes resamples the photo. A
+        hole is what alpha hides, what is not finite, or exactly black and ends suddenly; mending it makes it
+        opaque.
     without : one or several kinds
         What not to look for.
     find_only : bool
@@ -158,7 +159,9 @@ def repair(
             marked = mark_lost(lost)
             valid = valid & ~lost
         elif kinds:
-            marked = find_marked(picture.pixels, valid, kinds, grow=grow, setting=setting)
+            marked = find_marked(
+                picture.pixels, valid, kinds, grow=grow, setting=setting, donors=bool(donors)
+            )
             watch(Event("find", 1.0, time.perf_counter() - started))
         else:
             marked = _pointed_at(picture, valid, mask, boxes, grow)
@@ -419,8 +422,16 @@ def _remarks(faults: Sequence[Fault], looked: bool, find_only: bool) -> tuple[st
     """Return sentences on what was not mended, and where nothing was found."""
     if looked and not faults:
         return ("no faults found; the photo is as it was",)
-    left = [f.rect for f in faults if not f.operator and f.kind not in RESTORERS]
-    if not left or find_only:
+    if find_only:
         return ()
-    which = "1 hole touches" if len(left) == 1 else f"{len(left)} holes touch"
-    return (f"{which} nothing visible, at {left[0].x0}, {left[0].y0}, left unchanged",)
+    notes, left = [], [f for f in faults if not f.operator and f.kind not in RESTORERS]
+    double = [f.rect for f in left if f.kind == DOUBLE]
+    if double:
+        which = "a double image" if len(double) == 1 else f"{len(double)} double images"
+        where = f"at {double[0].x0}, {double[0].y0}"
+        notes.append(f"{which} found, {where}, and left; give another photo of the scene as a donor")
+    rects = [f.rect for f in left if f.kind != DOUBLE]
+    if rects:
+        which = "1 hole touches" if len(rects) == 1 else f"{len(rects)} holes touch"
+        notes.append(f"{which} nothing visible, at {rects[0].x0}, {rects[0].y0}, left unchanged")
+    return tuple(notes)

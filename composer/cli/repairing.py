@@ -55,8 +55,9 @@ def repair(
         str,
         typer.Option(
             metavar="KINDS",
-            help="hole,impulse,pixel,line,blocking,banding,noise; only if named fringe,fading,seam, and "
-            "scratch,dust, which are suggestions: look at them with --find-only --page first.",
+            help="hole,impulse,pixel,line,blocking,banding,noise; only if named fringe,fading,seam, "
+            "ghost (mended from --donor), and scratch,dust, which are suggestions: look at them with "
+            "--find-only --page first.",
         ),
     ] = "auto",
     without: Annotated[

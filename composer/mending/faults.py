@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from composer.mending.banding import find_banding
 from composer.mending.blocks import find_blocking
+from composer.mending.echoes import find_ghosts
 from composer.mending.fading import find_fading
 from composer.mending.fringes import find_fringes
 from composer.mending.gaps import find_holes
@@ -41,9 +42,10 @@ FINDERS: dict[str, Finder] = {
     "fringe": find_fringes,
     "fading": find_fading,
     "seam": find_seams,
+    "ghost": find_ghosts,
 }
 KINDS = (*FINDERS, *LAID_OVER)
-BY_NAME = ("fringe", "fading", "seam", *LAID_OVER)  # looked for only where it is named
+BY_NAME = ("fringe", "fading", "seam", "ghost", *LAID_OVER)  # looked for only where it is named
 AUTO = tuple(k for k in KINDS if k not in BY_NAME)
 SPECKLED = ("impulse", "pixel", "line")  # what would be taken for noise
 

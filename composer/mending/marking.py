@@ -19,10 +19,12 @@ from composer.records import Fault, Rect
 
 Array = NDArray[Any]
 
-__all__ = ["SPECKS", "Marked", "find_marked", "mark_lost", "operated", "point_at"]
+__all__ = ["DOUBLE", "SPECKS", "Marked", "find_marked", "mark_lost", "operated", "point_at"]
 
 SPECKS = ("impulse", "pixel", "line")  # a pixel wide: a plate each, solved for together
 CUT_OUT = ("hole", *LAID_OVER)  # what a mask would mark
+DOUBLE = "ghost"  # cut out where another photo shows what is there; made up it is not
+DOUBLE_RIM = 32  # px around it that a donor shows better, too: where it ends is seen to a window only
 RIM = 1  # px by which what is laid over shines into its surroundings
 LOST = "lost blocks"
 LOST_WIDTH = 32  # pixels up to which a lost part is filled: two rows of blocks; more would be made up
@@ -85,7 +87,13 @@ def mark_lost(lost: Array) -> Marked:
 
 
 def find_marked(
-    pixels: Array, valid: Array, kinds: Sequence[str], *, grow: int = 0, setting: Setting | None = None
+    pixels: Array,
+    valid: Array,
+    kinds: Sequence[str],
+    *,
+    grow: int = 0,
+    setting: Setting | None = None,
+    donors: bool = False,
 ) -> Marked:
     """Find faults and mark those that can be mended.
 
@@ -99,6 +107,8 @@ def find_marked(
     grow : int
         Pixels by which what is filled is made wider on all sides.
     setting : Setting or None
+    donors : bool
+        Whether other photos of the scene are at hand.
     """
     seen = as_float(pixels)
     if seen.dtype == pixels.dtype:
@@ -106,6 +116,9 @@ def find_marked(
     faults = find_faults(seen, valid, kinds, setting)
     shape = valid.shape
     rimmed = grown(covered(_of(faults, LAID_OVER), shape), RIM)
+    cut_out = (*CUT_OUT, DOUBLE) if donors else CUT_OUT
+    if donors:
+        rimmed |= grown(covered(_of(faults, (DOUBLE,)), shape), DOUBLE_RIM)
     wide = grown(covered(_of(faults, CUT_OUT), shape) | rimmed, grow)
     thin = grown(covered(_of(faults, SPECKS), shape), grow) & ~wide
     labels, holes = find_holes(wide)
@@ -113,8 +126,8 @@ def find_marked(
     if specks:
         labels[thin] = len(holes) + 1
         holes += (Hole(Rect(0, 0, shape[1], shape[0]), int(thin.sum()), 1 + 2 * grow, 1 + 2 * grow),)
-    parts = covered([f for f in _of(faults, RESTORERS) if f.mask is not None], shape)
-    within = tuple(_hole_of(f, labels) for f in faults)
+    parts = covered([f for f in _of(faults, (*RESTORERS, DOUBLE)) if f.mask is not None], shape)
+    within = tuple(_hole_of(f, labels) if f.kind in (*SPECKS, *cut_out) else 0 for f in faults)
     return Marked(labels, holes, specks, tuple(faults), within, parts | (labels > 0))
 
 
@@ -124,8 +137,6 @@ def _of(faults: Sequence[Fault], kinds: Collection[str]) -> list[Fault]:
 
 def _hole_of(fault: Fault, labels: Array) -> int:
     """Return the hole that a fault is in; of several the last, since specks give way to holes."""
-    if fault.kind not in (*SPECKS, *CUT_OUT):
-        return 0
     x0, y0, x1, y1 = fault.rect
     part = labels[y0:y1, x0:x1]
     return int((part if fault.mask is None else part[fault.mask]).max())
