@@ -24,9 +24,10 @@ from composer.learn.validation import grid, validated
 
 Array = NDArray[Any]
 
-__all__ = ["Recipe", "Refinement", "by_heart"]
+__all__ = ["Recipe", "Refinement", "by_heart", "opening", "planes"]
 
 SEEN, GAIN = 0.06, 0.1 / 255  # errors that count fully; what is gained where the gate is to open
+HARM = 5.0  # how much more the gate is blamed for what gets worse than for what it does not mend
 BLIND = 2.0  # the hinge loss of a discriminator that cannot tell made from real
 
 
@@ -199,19 +200,35 @@ def _losses(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> dict[s
     slopes = sum(
         (_charbonnier(_slope(free, a) - _slope(truth, a)) * _slope_weight(near, a)).sum() for a in (2, 3)
     )
-    gained = (error - (truth - free).detach().abs().amax(1, keepdim=True)) * mask
-    gained = nn.functional.avg_pool2d(gained, 12, 4, 4, count_include_pad=False)
-    harm = 1 + 2 * (gained < 0)
-    stake = nn.functional.avg_pool2d(mask, 4) * (0.02 + harm * (50 * gained.abs()).clamp(max=1))
-    opens = binary_cross_entropy_with_logits(
-        nn.functional.avg_pool2d(gate, 4), (gained > GAIN).float(), stake, reduction="sum"
-    )
     return {
         "colour": (_charbonnier(free - truth) * weight).sum() / (3 * total),
         "gradient": 0.5 * slopes / (3 * total),
-        "gate": 0.5 * opens / stake.sum().clamp(min=1.0),
+        "gate": 0.5 * opening(seen, truth, change.detach(), gate),
         "gated": 0.3 * (_charbonnier(gated - truth) * mask).sum() / (3 * mask.sum().clamp(min=1.0)),
     }
+
+
+def opening(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> Tensor:
+    """Return the loss of the gate, which is to open where a change gains something, and nowhere else.
+
+    What is at stake is how far the error changes, in grey levels or, where it is small, as a share of it: so
+    what is nearly right already is not spoiled by little either.
+    """
+    composite, mask = seen[:, :3], seen[:, 3:4]
+    before, after = (
+        (truth - picture).square().mean(1, keepdim=True).sqrt() * mask
+        for picture in (composite, composite + mask * change)
+    )
+    gained, larger = (
+        nn.functional.avg_pool2d(x, 12, 4, 4, count_include_pad=False)
+        for x in (before - after, torch.maximum(before, after))
+    )
+    size = torch.maximum((50 * gained.abs()).clamp(max=1), 0.6 * gained.abs() / (larger + 0.002))
+    stake = nn.functional.avg_pool2d(mask, 4) * (0.02 + size * torch.where(gained < 0, HARM, 1.0))
+    found = binary_cross_entropy_with_logits(
+        nn.functional.avg_pool2d(gate, 4), (gained > GAIN).float(), stake, reduction="sum"
+    )
+    return found / stake.sum().clamp(min=1.0)
 
 
 def _charbonnier(x: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.learn.refining import accepted, gated
+from composer.learn.refining import GATE, accepted, gated
 from composer.learn.runtime import ALIGNED, HALO, SIDE, TILE, changes
 from composer.records import Rect
 
@@ -20,7 +20,7 @@ def test_nothing_outside_the_mask_and_nothing_unsure(seed: int, strength: float)
     change = rng.normal(0, 1, (4, 20, 24)).astype(np.float32)
     change[3] = rng.random((20, 24))
     result = gated(composite, mask, change, strength)
-    still = (mask == 0) | (change[3] < 0.72)
+    still = (mask == 0) | (change[3] < GATE)
     assert np.array_equal(result[still], composite[still])
     assert result.min() >= 0
     assert result.max() <= 1
