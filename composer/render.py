@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.warp import source_shrink, warp_layer
-from composer.backend import namespace, remap, to_device, to_numpy
-from composer.blend.compose import with_sources
+from composer.backend import choose, namespace, remap, to_device, to_numpy
+from composer.blend.compose import place_of, with_sources
+from composer.blend.ownership import Cells, cells_of, share_of, window_owned
 from composer.errors import Cancelled
 from composer.media.decode import store_of
 from composer.records import Composition, Context, Event, Locality, Rect, Tile
@@ -53,7 +54,7 @@ class BlendStage(Protocol):
         """Return what it needs around a tile."""
 
     def blend(self, tiles: list[Tile]) -> Tile:
-        """Blend warped layers of one rectangle."""
+        """Blend warped layers, each with what it owns and the halo around; return the hull of their tiles."""
 
 
 class TileStage(Protocol):
@@ -204,43 +205,58 @@ def render_tile(
     align: int,
 ) -> Tile:
     """Render one rectangle: warp what touches it and its halo, blend, apply the stages, crop."""
-    grown = rect.grown(halo)
-    around = Rect(
-        grown.x0 // align * align, grown.y0 // align * align,
-        -(-grown.x1 // align) * align, -(-grown.y1 // align) * align,
-    )  # fmt: skip
+    around = _aligned(rect.grown(halo), align)
     owners = owners_of(composition, around)
     if len(owners) == 1 and not stages:
         around = rect  # nothing to blend
-    tiles = layers_of(composition, owners, around, context)
+    windows = None if stages else (halo, align)  # stages ask for every layer's pixels
+    tiles = layers_of(composition, owners, around, context, windows)
     if tiles:
         tile = blend.blend(tiles)
         if stages:
             tile = with_sources(tile, tiles)
     else:
-        size = (around.height, around.width)
-        empty = np.zeros((*size, canvas_channels(composition)), np.float32)
-        tile = Tile(
-            around,
-            to_device(empty, context.device),
-            to_device(np.zeros(size, bool), context.device),
-        )
+        tile = _empty(composition, around, context)
     if not stages:
-        tile = _cropped(tile, rect)
+        tile = _fitted(tile, composition, rect, context)
     tile = _pasted(_zeroed(_with_low_bands(tile, composition)), composition)
     for stage in stages:
         tile = stage.apply(tile)
     return _cropped(tile, rect)
 
 
+def _aligned(rect: Rect, align: int) -> Rect:
+    """Return the smallest rectangle around another whose edges are multiples of `align`."""
+    x0, y0, x1, y1 = rect
+    return Rect(x0 // align * align, y0 // align * align, -(-x1 // align) * align, -(-y1 // align) * align)
+
+
+def _empty(composition: Composition, rect: Rect, context: Context) -> Tile:
+    """Return a tile that no photo touches."""
+    size = (rect.height, rect.width)
+    nothing = np.zeros((*size, canvas_channels(composition)), np.float32), np.zeros(size, bool)
+    return Tile(rect, *(to_device(plane, context.device) for plane in nothing))
+
+
+def _fitted(tile: Tile, composition: Composition, rect: Rect, context: Context) -> Tile:
+    """Return a rectangle of which a tile covers all or a part."""
+    x0, y0 = max(tile.rect.x0, rect.x0), max(tile.rect.y0, rect.y0)
+    x1, y1 = min(tile.rect.x1, rect.x1), min(tile.rect.y1, rect.y1)
+    if (x0, y0, x1, y1) == rect:
+        return _cropped(tile, rect)
+    whole = _empty(composition, rect, context)
+    if x0 < x1 and y0 < y1:
+        part = _cropped(tile, Rect(x0, y0, x1, y1))
+        here = place_of(part.rect, rect)
+        whole.image[*here, :], whole.valid[here] = part.image, part.valid
+    return whole
+
+
 def owners_of(composition: Composition, rect: Rect) -> list[int]:
     """Return the layers that own something in or next to a rectangle and can touch it."""
     owners = list(range(len(composition.layers)))
     if composition.seams is not None:
-        columns = _cells(rect.x0, rect.x1, composition, horizontal=True)
-        rows = _cells(rect.y0, rect.y1, composition, horizontal=False)
-        near = [np.unique(np.concatenate(c[:2])) for c in (rows, columns)]
-        named = {int(k) for k in np.unique(composition.seams[np.ix_(*near)])}
+        named = set(np.unique(cells_of(composition, rect).seams).tolist())
         owners = [k for k in owners if _standing(composition, k) in named]
         owners.sort(key=lambda k: (_standing(composition, k), k != _standing(composition, k)))
     return [k for k in owners if _touches(composition.layers[k].rect, rect, composition)]
@@ -252,15 +268,52 @@ def _standing(composition: Composition, k: int) -> int:
     return k if bracket is None else bracket
 
 
-def layers_of(composition: Composition, owners: list[int], rect: Rect, context: Context) -> list[Tile]:
-    """Warp layers onto a rectangle, each weighed by its share of the seam cells."""
+def layers_of(
+    composition: Composition,
+    owners: list[int],
+    rect: Rect,
+    context: Context,
+    windows: tuple[int, int] | None = None,
+) -> list[Tile]:
+    """Warp layers onto a rectangle, each weighed by its share of the seam cells.
+
+    With `windows`, a blend's halo and alignment, a tile covers only as much as its layer has a say in: what
+    it owns and the halo around that, as far as its photo reaches.
+    """
+    cells = None if composition.seams is None else cells_of(composition, rect)
     tiles = []
     for k in owners:
-        tile = warped(composition, k, rect, context)
+        window: Rect | None = rect
+        if windows is not None and len(owners) > 1:
+            window = _window(composition, k, cells, rect, windows)
+        if window is None:
+            continue
+        tile = warped(composition, k, window, context)
         if tile.image.shape[2] < canvas_channels(composition):
             tile = replace(tile, image=namespace(tile.image).concat([tile.image] * 3, axis=2))
-        tiles.append(replace(tile, weight=to_device(_weight(composition, k, rect), context.device)))
+        weight = _weight(composition, k, cells, window)
+        tiles.append(replace(tile, weight=to_device(weight, context.device)))
     return tiles
+
+
+def _window(
+    composition: Composition, k: int, cells: Cells | None, rect: Rect, needs: tuple[int, int]
+) -> Rect | None:
+    """Return the part of a rectangle in which layer k has a say, None if in none."""
+    halo, align = needs
+    owned = rect if cells is None else window_owned(cells, _standing(composition, k))
+    if owned is None:
+        return None
+    reach = composition.layers[k].rect
+    turns = [t * composition.width for t in ((-1, 0, 1) if composition.closed else (0,))]
+    ends = [(max(owned.x0, reach.x0 + t), min(owned.x1, reach.x1 + t)) for t in turns]
+    ends = [(x0, x1) for x0, x1 in ends if x0 < x1]
+    y0, y1 = max(owned.y0, reach.y0), min(owned.y1, reach.y1)
+    if not ends or y0 >= y1:
+        return None
+    shown = Rect(min(x0 for x0, _ in ends), y0, max(x1 for _, x1 in ends), y1)
+    x0, y0, x1, y1 = _aligned(shown.grown(halo), align)
+    return Rect(max(x0, rect.x0), max(y0, rect.y0), min(x1, rect.x1), min(y1, rect.y1))
 
 
 def warped(composition: Composition, k: int, rect: Rect, context: Context) -> Tile:
@@ -272,49 +325,11 @@ def warped(composition: Composition, k: int, rect: Rect, context: Context) -> Ti
     return tile
 
 
-def _weight(composition: Composition, k: int, rect: Rect) -> Array:
+def _weight(composition: Composition, k: int, cells: Cells | None, rect: Rect) -> Array:
     """Return (h, w) float32: how strongly layer k owns each pixel; without seams the first goes first."""
-    if composition.seams is None:
+    if cells is None:
         return np.full((rect.height, rect.width), 1 / (k + 1), np.float32)
-    rows = _cells(rect.y0, rect.y1, composition, horizontal=False)
-    columns = _cells(rect.x0, rect.x1, composition, horizontal=True)
-    return _ownership(composition.seams, _standing(composition, k), rows, columns)
-
-
-def _cells(start: int, stop: int, composition: Composition, horizontal: bool) -> tuple[Array, Array, Array]:
-    """Return for canvas positions the two nearest seam cells and the second one's share."""
-    step = composition.seam_step
-    assert composition.seams is not None
-    size = composition.width if horizontal else composition.height
-    count = composition.seams.shape[1 if horizontal else 0]
-    position = np.arange(start, stop)
-    if horizontal and composition.closed:
-        position = position % size
-    return _between((position + 0.5) / step - 0.5, count, horizontal and composition.closed)
-
-
-def _between(where: Array, count: int, closed: bool) -> tuple[Array, Array, Array]:
-    """Return the two cells around each position and the second one's share (float32)."""
-    low = np.floor(where).astype(int)
-    share = (where - low).astype(np.float32)
-    if closed:
-        return low % count, (low + 1) % count, share
-    return np.clip(low, 0, count - 1), np.clip(low + 1, 0, count - 1), share
-
-
-def _ownership(
-    seams: Array, k: int, rows: tuple[Array, Array, Array], columns: tuple[Array, Array, Array]
-) -> Array:
-    """Return (h, w) float32: the share of the seam cells around each pixel that are layer k's."""
-    (top, bottom, down), (left, right, across) = rows, columns
-    lines, stripes = np.unique(np.r_[top, bottom]), np.unique(np.r_[left, right])
-    mine = (seams[np.ix_(lines, stripes)] == k).astype(np.float32)
-    if mine.all():
-        return np.ones((len(down), len(across)), np.float32)
-    top, bottom = np.searchsorted(lines, top), np.searchsorted(lines, bottom)
-    left, right = np.searchsorted(stripes, left), np.searchsorted(stripes, right)
-    tall = mine[top] * (1 - down[:, None]) + mine[bottom] * down[:, None]
-    return np.asarray(np.take(tall, left, 1) * (1 - across) + np.take(tall, right, 1) * across)
+    return share_of(cells, _standing(composition, k), rect)
 
 
 def _touches(layer: Rect, rect: Rect, composition: Composition) -> bool:
@@ -365,7 +380,7 @@ def _zeroed(tile: Tile) -> Tile:
     xp = namespace(tile.image)
     if bool(xp.all(tile.valid)):
         return tile
-    return replace(tile, image=xp.where(tile.valid[:, :, None], tile.image, xp.zeros_like(tile.image)))
+    return replace(tile, image=choose(tile.valid, tile.image, xp.zeros_like(tile.image)))
 
 
 def _pasted(tile: Tile, composition: Composition) -> Tile:

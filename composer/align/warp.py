@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.projection import magnification, on_nodes, photo_map
-from composer.backend import lookup, namespace, remap
+from composer.backend import lookup, namespace, remap, weighted
 from composer.backend.parallel import over
 from composer.media.decode import store_of
 from composer.media.masks import mask_of
@@ -77,7 +77,7 @@ def _sampled(layer: Layer, pixels: Any, maps: tuple[Any, Any, Any], white: float
     gain = layer.gain if correct else (1.0, 1.0, 1.0)
     image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1], white or 1.0)
     if correct and layer.vignetting != (0.0, 0.0, 0.0):
-        image = image * _brightening(xp, layer, u, v)[:, :, None]
+        image = weighted(image, _brightening(xp, layer, u, v))
     if correct and layer.factors is not None:
         image = image * on_nodes(xp, layer.photo, layer.factors, u, v)
     return image, valid

@@ -2,6 +2,7 @@
 
 from composer.backend.device import resolve_device, to_device, to_numpy
 from composer.backend.primitives import (
+    choose,
     dct,
     distance_transform,
     dst,
@@ -14,9 +15,11 @@ from composer.backend.primitives import (
     pyr_up,
     remap,
     resize,
+    weighted,
 )
 
 __all__ = [
+    "choose",
     "dct",
     "distance_transform",
     "dst",
@@ -32,4 +35,5 @@ __all__ = [
     "resolve_device",
     "to_device",
     "to_numpy",
+    "weighted",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from composer.backend import namespace, pyr_down, pyr_up
+from composer.backend import choose, namespace, pyr_down, pyr_up, weighted
 from composer.blend.brackets import shared_out
-from composer.blend.compose import owners
+from composer.blend.compose import hull, owners, place_of
 from composer.records import Locality, Tile
 
 __all__ = ["multiband", "multiband_locality", "weighted_bands"]
@@ -18,7 +18,7 @@ def multiband_locality(levels: int) -> Locality:
 
 
 def multiband(tiles: list[Tile], levels: int) -> Any:
-    """Blend layers of one rectangle.
+    """Blend layers.
 
     With C the hard composite, every layer's difference D from it is zero outside the layer's photo,
     so no pyramid ever sees a photo's edge against nothing: the result is C plus the differences,
@@ -27,31 +27,49 @@ def multiband(tiles: list[Tile], levels: int) -> Any:
     Parameters
     ----------
     tiles : list of Tile
-        Warped layers with `weight`; their rectangle's origin on a multiple of 2^levels.
+        Warped layers with `weight`, their rectangles on multiples of 2^levels. A rectangle that leaves out
+        what lies 4 * 2^levels or more from all that its layer owns changes nothing.
     levels : int
         Number of halvings.
 
     Returns
     -------
-    (h, w, C) float32, meaningless where no tile is valid.
+    (h, w, C) float32 on the hull of the tiles, meaningless where no tile is valid.
     """
-    xp = namespace(tiles[0].image)
     owner, composite = owners(tiles)
-    bands: list[Any] | None = None
+    rect, parts = hull(tiles), []
     for k, (tile, share) in enumerate(zip(tiles, shared_out(tiles, owner), strict=True)):
-        if not bool(xp.any(share > 0)):
+        xp, here = namespace(share), place_of(tile.rect, rect)
+        if not bool(xp.any(share > 0)) or not bool(xp.any(tile.valid & (owner[here] != k))):
             continue
-        if not bool(xp.any(tile.valid & (owner != k))):
-            continue
-        difference = xp.where(tile.valid[:, :, None], tile.image - composite, xp.zeros_like(composite))
-        found = weighted_bands(difference, share, levels)
-        bands = found if bands is None else [a + b for a, b in zip(bands, found, strict=True)]
-    if bands is None:
+        difference = tile.image - composite[*here, :]
+        difference = choose(tile.valid, difference, xp.zeros_like(difference))
+        parts.append(Tile(tile.rect, difference, tile.valid, share))
+    if not parts:
         return composite
+    here = place_of(hull(parts), rect)
+    composite[*here, :] = composite[*here, :] + _joined(parts, levels)
+    return composite
+
+
+def _joined(parts: list[Tile], levels: int) -> Any:
+    """Return the sum of pictures, each band weighted, on the hull of their rectangles."""
+    xp, rect = namespace(parts[0].image), hull(parts)
+    channels = parts[0].image.shape[2]
+    bands = [
+        xp.zeros((-(-rect.height >> level), -(-rect.width >> level), channels), dtype=xp.float32)
+        for level in range(levels + 1)
+    ]
+    for part in parts:
+        x, y = part.rect.x0 - rect.x0, part.rect.y0 - rect.y0
+        for level, band in enumerate(weighted_bands(part.image, part.weight, levels)):
+            top, left = y >> level, x >> level
+            here = slice(top, top + band.shape[0]), slice(left, left + band.shape[1])
+            bands[level][*here, :] = bands[level][*here, :] + band
     blended = bands[-1]
     for band in reversed(bands[:-1]):
         blended = pyr_up(blended, band.shape[:2]) + band
-    return composite + blended
+    return blended
 
 
 def weighted_bands(image: Any, weight: Any, levels: int) -> list[Any]:
@@ -59,7 +77,7 @@ def weighted_bands(image: Any, weight: Any, levels: int) -> list[Any]:
     bands = []
     for _ in range(levels):
         smaller = pyr_down(image)
-        bands.append((image - pyr_up(smaller, image.shape[:2])) * weight[:, :, None])
+        bands.append(weighted(image - pyr_up(smaller, image.shape[:2]), weight))
         image, weight = smaller, pyr_down(weight)
-    bands.append(image * weight[:, :, None])
+    bands.append(weighted(image, weight))
     return bands
