@@ -1,0 +1,64 @@
+"""Smooth functions of the canvas: found at nodes, cubic in between."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from composer.records import Rect
+
+Array = NDArray[Any]
+
+__all__ = ["STEP", "all_around", "between_nodes", "nodes_around"]
+
+STEP = 8  # canvas pixels between nodes, which lie on its multiples whatever the rectangle
+
+
+def nodes_around(rect: Rect) -> tuple[Array, Array]:
+    """Return the columns and rows of the nodes that a rectangle's pixels need."""
+    x, y = (
+        STEP * np.arange(start // STEP - 1, (stop - 1) // STEP + 3)
+        for start, stop in ((rect.x0, rect.x1), (rect.y0, rect.y1))
+    )
+    return x, y
+
+
+def between_nodes(xp: Any, values: Array, rect: Rect) -> Any:
+    """Interpolate n functions from (n, rows, columns) float64 nodes to (n, h, w) float32 pixels.
+
+    Each pixel lies on the cubic through the four nodes around it, in either direction (Lagrange).
+    Products of matrices do the work, always of whole cells: of a single column BLAS rounds otherwise.
+    """
+    count, height, width = len(values), values.shape[1] - 3, values.shape[2] - 3  # cells
+    weights = _weights()
+    four = np.stack([values[:, :, k : k + width] for k in range(4)], -1)
+    lines = np.matmul(four, weights.T).reshape(count, height + 3, -1).astype(np.float32)
+    four = np.stack([lines[:, k : k + height] for k in range(4)], 2)
+    found = xp.matmul(xp.asarray(weights.astype(np.float32)), xp.asarray(four))
+    top, left = rect.y0 % STEP, rect.x0 % STEP
+    whole = xp.reshape(found, (count, height * STEP, width * STEP))
+    return whole[:, top : top + rect.height, left : left + rect.width]
+
+
+def _weights() -> Array:
+    """Return the weights (STEP, 4) of the nodes before, at and after each place in a cell."""
+    t = np.arange(STEP) / STEP
+    before, after, beyond = t + 1, t - 1, t - 2
+    return np.stack(
+        [
+            -t * after * beyond / 6,
+            before * after * beyond / 2,
+            -before * t * beyond / 2,
+            before * t * after / 6,
+        ],
+        1,
+    )
+
+
+def all_around(nodes: Array, rect: Rect) -> Array:
+    """Return (h, w) bool: the pixels for which all nodes that they are interpolated from are True."""
+    cells = np.asarray(np.lib.stride_tricks.sliding_window_view(nodes, (4, 4)).all((2, 3)))
+    rows, columns = np.arange(rect.y0, rect.y1) // STEP, np.arange(rect.x0, rect.x1) // STEP
+    return cells[np.ix_(rows - rows[0], columns - columns[0])]
