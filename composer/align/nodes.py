@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from composer.records import Rect
 
 Array = NDArray[Any]
 
-__all__ = ["STEP", "all_around", "between_nodes", "nodes_around"]
+__all__ = ["STEP", "all_around", "between_nodes", "image_between_nodes", "nodes_around"]
 
 STEP = 8  # canvas pixels between nodes, which lie on its multiples whatever the rectangle
 
@@ -26,22 +27,42 @@ def nodes_around(rect: Rect) -> tuple[Array, Array]:
 
 
 def between_nodes(xp: Any, values: Array, rect: Rect) -> Any:
-    """Interpolate n functions from (n, rows, columns) float64 nodes to (n, h, w) float32 pixels.
+    """Interpolate n functions from (n, rows, columns) nodes to (n, h, w) float32 pixels.
 
     Each pixel lies on the cubic through the four nodes around it, in either direction (Lagrange).
     Products of matrices do the work, always of whole cells: of a single column BLAS rounds otherwise.
     """
-    count, height, width = len(values), values.shape[1] - 3, values.shape[2] - 3  # cells
-    weights = _weights()
-    four = np.stack([values[:, :, k : k + width] for k in range(4)], -1)
-    lines = np.matmul(four, weights.T).reshape(count, height + 3, -1).astype(np.float32)
-    four = np.stack([lines[:, k : k + height] for k in range(4)], 2)
-    found = xp.matmul(xp.asarray(weights.astype(np.float32)), xp.asarray(four))
+    lines = _across(values)
+    found = _down(xp, lines)
     top, left = rect.y0 % STEP, rect.x0 % STEP
-    whole = xp.reshape(found, (count, height * STEP, width * STEP))
-    return whole[:, top : top + rect.height, left : left + rect.width]
+    return found[:, top : top + rect.height, left : left + rect.width]
 
 
+def image_between_nodes(xp: Any, values: Array, rect: Rect) -> Any:
+    """Interpolate a picture from (C, rows, columns) nodes to (h, w, C) float32 pixels, as `between_nodes`."""
+    lines = np.moveaxis(_across(values), 0, -1)
+    found = _down(xp, lines.reshape(1, len(lines), -1))
+    top, left = rect.y0 % STEP, rect.x0 % STEP
+    whole = xp.reshape(found, (-1, *lines.shape[1:]))
+    return whole[top : top + rect.height, left : left + rect.width, :]
+
+
+def _across(values: Array) -> Array:
+    """Interpolate (n, rows, columns) nodes along their rows: (n, rows, pixels) float32."""
+    width = values.shape[2] - 3
+    four = np.stack([values[:, :, k : k + width] for k in range(4)], -1)
+    return np.matmul(four, _weights().T).reshape(*values.shape[:2], -1).astype(np.float32)
+
+
+def _down(xp: Any, lines: Array) -> Any:
+    """Interpolate lines (n, rows, w) float32 between rows of nodes: (n, pixels, w)."""
+    count, height = len(lines), lines.shape[1] - 3
+    four = np.stack([lines[:, k : k + height] for k in range(4)], 2)
+    found = xp.matmul(xp.asarray(_weights().astype(np.float32)), xp.asarray(four))
+    return xp.reshape(found, (count, height * STEP, -1))
+
+
+@functools.cache
 def _weights() -> Array:
     """Return the weights (STEP, 4) of the nodes before, at and after each place in a cell."""
     t = np.arange(STEP) / STEP
