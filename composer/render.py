@@ -140,7 +140,8 @@ def render_bands(
 
     with ThreadPoolExecutor(context.workers) as pool:
         canvas = Rect(0, 0, composition.width, composition.height)
-        results = in_order(pool, work, tiles_of(canvas, tile_size))
+        ahead = min(AHEAD, max(len(lefts), 2 * context.workers))  # a row: those below need further photos
+        results = in_order(pool, work, tiles_of(canvas, tile_size), ahead)
         for y in tops:
             height = min(tile_size, composition.height - y)
             image = np.zeros((height, composition.width, channels), dtype)
@@ -169,13 +170,15 @@ def tiles_of(rect: Rect, size: int) -> Iterator[Rect]:
             yield Rect(x, y, min(x + size, rect.x1), min(y + size, rect.y1))
 
 
-def in_order(pool: ThreadPoolExecutor, work: Callable[[Rect], T], rects: Iterator[Rect]) -> Iterator[T]:
-    """Run `work` on the pool and yield results in order, a few waiting."""
+def in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Rect], T], rects: Iterator[Rect], ahead: int = AHEAD
+) -> Iterator[T]:
+    """Run `work` on the pool and yield results in order, up to `ahead` begun or waiting."""
     waiting: deque[Future[T]] = deque()
     try:
         for rect in rects:
             waiting.append(pool.submit(work, rect))
-            if len(waiting) > AHEAD:
+            if len(waiting) > ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

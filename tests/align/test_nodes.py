@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.align import projection
+from composer.align import projection, warp
 from composer.align.canvas import directions_at
 from composer.align.lens import seen_at
 from composer.align.nodes import all_around, between_nodes, nodes_around
-from composer.align.projection import photo_map
+from composer.align.projection import photo_map, placed
+from composer.align.warp import warp_layer
+from composer.media.header import photo_from_array
 from composer.records import Camera, Composition, Layer, Photo, Rect
 from composer.samples import rotation
 
@@ -86,3 +88,23 @@ def test_a_node_counts_for_the_cells_around_it() -> None:
     found = all_around(nodes, rect)
     assert not found[:24, :32].any()
     assert found[:, 32:].all()
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+def test_what_lies_on_whole_pixels_is_not_resampled(monkeypatch: pytest.MonkeyPatch, alpha: bool) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3 + alpha), np.uint8)
+    move = np.eye(3)
+    move[:2, 2] = (-(17 + 29.5) / 1000, -(-6 + 19.5) / 1000)  # its first pixel on (17, -6)
+    photo = photo_from_array(pixels, "a")
+    bare = Layer(photo, Camera(move, 1000.0), (1.1, 0.9, 1.0))
+    composition = placed(Composition((bare,), "affine", 90, 30, 1000.0, (0.0, 0.0)))
+    layer = composition.layers[0]
+    for rect in (Rect(20, 0, 50, 25), Rect(0, -16, 96, 48), Rect(-64, 0, -8, 16)):
+        found = warp_layer(composition, layer, rect, pixels)
+        with monkeypatch.context() as patched:
+            patched.setattr(warp, "EXACT", 0.0)
+            wanted = warp_layer(composition, layer, rect, pixels)
+        assert np.array_equal(found.valid, wanted.valid)
+        assert np.array_equal(found.image[found.valid], wanted.image[found.valid])
+        strictly = warp_layer(composition, layer, rect, strict.asarray(pixels))
+        np.testing.assert_array_equal(np.asarray(strictly.image), found.image)
