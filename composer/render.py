@@ -207,11 +207,12 @@ def render_tile(
 ) -> Tile:
     """Render one rectangle: warp what touches it and its halo, blend, apply the stages, crop."""
     around = _aligned(rect.grown(halo), align)
-    owners = owners_of(composition, around)
+    cells = cells_of(composition, around)
+    owners = _near(composition, around, cells)
     if len(owners) == 1 and not stages:
         around = rect  # nothing to blend
     windows = None if stages else (halo, align)  # stages ask for every layer's pixels
-    tiles = layers_of(composition, owners, around, context, windows)
+    tiles = _tiles(composition, owners, around, cells, context, windows)
     if tiles:
         tile = blend.blend(tiles)
         if stages:
@@ -255,9 +256,13 @@ def _fitted(tile: Tile, composition: Composition, rect: Rect, context: Context) 
 
 def owners_of(composition: Composition, rect: Rect) -> list[int]:
     """Return the layers that own something in or next to a rectangle and can touch it."""
+    return _near(composition, rect, cells_of(composition, rect))
+
+
+def _near(composition: Composition, rect: Rect, cells: Cells | None) -> list[int]:
     owners = list(range(len(composition.layers)))
-    if composition.seams is not None:
-        named = set(np.unique(cells_of(composition, rect).seams).tolist())
+    if cells is not None:
+        named = set(np.unique(cells.seams).tolist())
         owners = [k for k in owners if _standing(composition, k) in named]
         owners.sort(key=lambda k: (_standing(composition, k), k != _standing(composition, k)))
     return [k for k in owners if _touches(composition.layers[k].rect, rect, composition)]
@@ -269,19 +274,24 @@ def _standing(composition: Composition, k: int) -> int:
     return k if bracket is None else bracket
 
 
-def layers_of(
+def layers_of(composition: Composition, owners: list[int], rect: Rect, context: Context) -> list[Tile]:
+    """Warp layers onto a rectangle, each weighed by its share of the seam cells."""
+    return _tiles(composition, owners, rect, cells_of(composition, rect), context)
+
+
+def _tiles(
     composition: Composition,
     owners: list[int],
     rect: Rect,
+    cells: Cells | None,
     context: Context,
     windows: tuple[int, int] | None = None,
 ) -> list[Tile]:
-    """Warp layers onto a rectangle, each weighed by its share of the seam cells.
+    """Warp layers onto a rectangle in that of the cells.
 
     With `windows`, a blend's halo and alignment, a tile covers only as much as its layer has a say in: what
     it owns and the halo around that, as far as its photo reaches.
     """
-    cells = None if composition.seams is None else cells_of(composition, rect)
     tiles = []
     for k in owners:
         window: Rect | None = rect

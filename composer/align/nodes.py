@@ -30,36 +30,39 @@ def between_nodes(xp: Any, values: Array, rect: Rect) -> Any:
     """Interpolate n functions from (n, rows, columns) nodes to (n, h, w) float32 pixels.
 
     Each pixel lies on the cubic through the four nodes around it, in either direction (Lagrange).
-    Products of matrices do the work, always of whole cells: of a single column BLAS rounds otherwise.
     """
     lines = _across(values)
-    found = _down(xp, lines)
+    found = _spread(xp, xp.asarray(lines.astype(np.float32)))
     top, left = rect.y0 % STEP, rect.x0 % STEP
     return found[:, top : top + rect.height, left : left + rect.width]
 
 
 def image_between_nodes(xp: Any, values: Array, rect: Rect) -> Any:
     """Interpolate a picture from (C, rows, columns) nodes to (h, w, C) float32 pixels, as `between_nodes`."""
-    lines = np.moveaxis(_across(values), 0, -1)
-    found = _down(xp, lines.reshape(1, len(lines), -1))
+    lines = np.moveaxis(_across(values), 0, -1).astype(np.float32)
+    found = _spread(xp, xp.asarray(lines.reshape(1, len(lines), -1)))
     top, left = rect.y0 % STEP, rect.x0 % STEP
     whole = xp.reshape(found, (-1, *lines.shape[1:]))
     return whole[top : top + rect.height, left : left + rect.width, :]
 
 
 def _across(values: Array) -> Array:
-    """Interpolate (n, rows, columns) nodes along their rows: (n, rows, pixels) float32."""
-    width = values.shape[2] - 3
-    four = np.stack([values[:, :, k : k + width] for k in range(4)], -1)
-    return np.matmul(four, _weights().T).reshape(*values.shape[:2], -1).astype(np.float32)
+    """Interpolate (n, rows, columns) nodes along their rows: (n, rows, pixels)."""
+    count, rows, columns = values.shape
+    spread = _spread(np, values.reshape(1, -1, columns).swapaxes(1, 2))
+    return np.asarray(spread[0].T.reshape(count, rows, -1))
 
 
-def _down(xp: Any, lines: Array) -> Any:
-    """Interpolate lines (n, rows, w) float32 between rows of nodes: (n, pixels, w)."""
-    count, height = len(lines), lines.shape[1] - 3
-    four = np.stack([lines[:, k : k + height] for k in range(4)], 2)
-    found = xp.matmul(xp.asarray(_weights().astype(np.float32)), xp.asarray(four))
-    return xp.reshape(found, (count, height * STEP, -1))
+def _spread(xp: Any, lines: Any) -> Any:
+    """Interpolate (n, nodes, w) along the nodes: (n, pixels, w).
+
+    A product of matrices for each cell. Its shape is the same in all tiles but for w, which changes no sum's
+    order; were it 1, BLAS would take another way, so whole cells are asked for.
+    """
+    cells = lines.shape[1] - 3
+    four = xp.stack([lines[:, k : k + cells, :] for k in range(4)], axis=2)
+    found = xp.matmul(xp.asarray(_weights(), dtype=lines.dtype), four)
+    return xp.reshape(found, (lines.shape[0], cells * STEP, -1))
 
 
 @functools.cache
@@ -67,15 +70,13 @@ def _weights() -> Array:
     """Return the weights (STEP, 4) of the nodes before, at and after each place in a cell."""
     t = np.arange(STEP) / STEP
     before, after, beyond = t + 1, t - 1, t - 2
-    return np.stack(
-        [
-            -t * after * beyond / 6,
-            before * after * beyond / 2,
-            -before * t * beyond / 2,
-            before * t * after / 6,
-        ],
-        1,
+    terms = (
+        -t * after * beyond / 6,
+        before * after * beyond / 2,
+        -before * t * beyond / 2,
+        before * t * after / 6,
     )
+    return np.stack(terms, 1)
 
 
 def all_around(nodes: Array, rect: Rect) -> Array:

@@ -178,9 +178,12 @@ def magnification(composition: Composition, layer: Layer) -> tuple[float, float]
     plain = composition.scale / layer.camera.focal_px
     if not composition.flat:
         return plain, plain
+    local = plain / math.sqrt(abs(np.linalg.det(layer.camera.rotation)))
+    if composition.projection == "affine":
+        return local, local
     depth = photo_directions(layer.photo, layer.camera, 3)[:, 2]
-    local = plain * np.sqrt(1 / abs(np.linalg.det(layer.camera.rotation)) / np.maximum(depth, 1e-3) ** 3)
-    return float(local[4]), float(local.max())
+    there = local / np.sqrt(np.maximum(depth, 1e-3) ** 3)
+    return float(there[4]), float(there.max())
 
 
 def reduced(composition: Composition, step: int) -> Composition:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from composer.align.canvas import directions_at
 from composer.align.lens import seen_at
 from composer.align.projection import magnification, on_nodes, photo_map
-from composer.backend import lookup, namespace, remap, weighted
+from composer.backend import lookup, namespace, remap, split_alpha, weighted
 from composer.backend.parallel import over
 from composer.media.decode import store_of
 from composer.media.masks import mask_of
@@ -132,8 +133,8 @@ def _as_seen(layer: Layer, found: Any, valid: Any, white: float | None) -> tuple
     """Return stored values as float32 0..1, corrected by the gain unless `white` is None, and validity."""
     photo = layer.photo
     if found.shape[2] > photo.channels:
-        valid = valid & (found[:, :, -1] > _OPAQUE[photo.dtype])
-        found = found[:, :, :-1]
+        found, alpha = split_alpha(found)
+        valid = valid & (alpha > _OPAQUE[photo.dtype])
     gain = layer.gain if white is not None else (1.0, 1.0, 1.0)
     return _exposed(namespace(found), found, gain if photo.channels == 3 else gain[:1], white or 1.0), valid
 
@@ -162,10 +163,14 @@ def _exposed(xp: Any, found: Any, gain: tuple[float, ...], white: float) -> Any:
         if set(gain) == {1.0} and white <= 1:
             return found
         return xp.stack([exposed(found[:, :, c], g, white) for c, g in enumerate(gain)], axis=-1)
-    top = int(xp.iinfo(found.dtype).max)
+    return lookup(found, _table(int(xp.iinfo(found.dtype).max), gain, white))
+
+
+@functools.lru_cache(maxsize=16)
+def _table(top: int, gain: tuple[float, ...], white: float) -> Array:
+    """Return the float32 values (top + 1, C) of stored codes, corrected: every tile asks for its photo's."""
     codes = np.arange(top + 1, dtype=np.float32) / top
-    table = np.stack([exposed(codes, g, white) for g in gain], -1).astype(np.float32)
-    return lookup(found, table)
+    return np.stack([exposed(codes, g, white) for g in gain], -1).astype(np.float32)
 
 
 def _brightening(xp: Any, layer: Layer, u: Any, v: Any) -> Any:

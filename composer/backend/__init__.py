@@ -15,6 +15,7 @@ from composer.backend.primitives import (
     pyr_up,
     remap,
     resize,
+    split_alpha,
     weighted,
 )
 
@@ -33,6 +34,7 @@ __all__ = [
     "remap",
     "resize",
     "resolve_device",
+    "split_alpha",
     "to_device",
     "to_numpy",
     "weighted",

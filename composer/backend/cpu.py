@@ -33,6 +33,12 @@ def choose(mask: Array, image: Array, other: Array) -> Array:
     return found
 
 
+def split_alpha(image: Array) -> tuple[Array, Array]:
+    if image.shape[2] != 4:
+        return image[:, :, :-1], image[:, :, -1]
+    return cv2.cvtColor(image, cv2.COLOR_RGBA2RGB), image[:, :, 3]
+
+
 def weighted(image: Array, weight: Array) -> Array:
     spread = weight[:, :, None] if image.shape[2] == 1 else cv2.merge([weight] * image.shape[2])
     return np.asarray(np.multiply(image, spread))  # broadcast, planes take three times as long

@@ -144,6 +144,10 @@ def choose(mask: Any, image: Any, other: Any) -> Any:
     return cupy.where(mask[:, :, None], image, other)
 
 
+def split_alpha(image: Any) -> tuple[Any, Any]:
+    return image[:, :, :-1], image[:, :, -1]
+
+
 def weighted(image: Any, weight: Any) -> Any:
     return image * weight[:, :, None]
 

@@ -29,6 +29,7 @@ __all__ = [
     "pyr_up",
     "remap",
     "resize",
+    "split_alpha",
     "weighted",
 ]
 
@@ -86,6 +87,12 @@ def lookup(image: Any, table: Any) -> Any:
 def choose(mask: Any, image: Any, other: Any) -> Any:
     """Return (h, w, C) float32: `image` where the (h, w) mask is True, else `other`."""
     return _run("choose", mask, image, other)
+
+
+def split_alpha(image: Any) -> tuple[Any, Any]:
+    """Take (h, w, C + 1) apart: the colours (h, w, C) and the last plane (h, w)."""
+    found: tuple[Any, Any] = _run("split_alpha", image)
+    return found
 
 
 def weighted(image: Any, weight: Any) -> Any:

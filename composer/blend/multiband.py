@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from composer.backend import choose, namespace, pyr_down, pyr_up, weighted
+import numpy as np
+
+from composer.backend import choose, namespace, pyr_down, pyr_up, to_numpy, weighted
 from composer.blend.brackets import shared_out
 from composer.blend.compose import hull, owners, place_of
-from composer.records import Locality, Tile
+from composer.records import Locality, Rect, Tile
 
 __all__ = ["multiband", "multiband_locality", "weighted_bands"]
 
@@ -39,17 +41,33 @@ def multiband(tiles: list[Tile], levels: int) -> Any:
     owner, composite = owners(tiles)
     rect, parts = hull(tiles), []
     for k, (tile, share) in enumerate(zip(tiles, shared_out(tiles, owner), strict=True)):
-        xp, here = namespace(share), place_of(tile.rect, rect)
-        if not bool(xp.any(share > 0)) or not bool(xp.any(tile.valid & (owner[here] != k))):
+        xp, theirs = namespace(share), tile.valid & (owner[place_of(tile.rect, rect)] != k)
+        apart = _around(theirs, tile.rect, levels)
+        if apart is None or not bool(xp.any(share > 0)):
             continue
-        difference = tile.image - composite[*here, :]
-        difference = choose(tile.valid, difference, xp.zeros_like(difference))
-        parts.append(Tile(tile.rect, difference, tile.valid, share))
+        here, there = place_of(apart, tile.rect), place_of(apart, rect)
+        difference = tile.image[*here, :] - composite[*there, :]
+        difference = choose(tile.valid[here], difference, xp.zeros_like(difference))
+        parts.append(Tile(apart, difference, tile.valid[here], share[here]))
     if not parts:
         return composite
     here = place_of(hull(parts), rect)
     composite[*here, :] = composite[*here, :] + _joined(parts, levels)
     return composite
+
+
+def _around(mask: Any, rect: Rect, levels: int) -> Rect | None:
+    """Return as much of a mask's rectangle as pyramids carry what is True to; None if nothing is."""
+    xp, halo, unit = namespace(mask), 4 << levels, max(16, 1 << levels)  # OpenCV rounds odd ends otherwise
+    ends = []
+    for axis, (start, stop) in ((1, (rect.y0, rect.y1)), (0, (rect.x0, rect.x1))):
+        there = np.flatnonzero(to_numpy(xp.any(mask, axis=axis)))
+        if not len(there):
+            return None
+        low, high = start + int(there[0]) - halo, start + int(there[-1]) + 1 + halo
+        ends.append((max(low // unit * unit, start), min(-(-high // unit) * unit, stop)))
+    (y0, y1), (x0, x1) = ends
+    return Rect(x0, y0, x1, y1)
 
 
 def _joined(parts: list[Tile], levels: int) -> Any:

@@ -31,29 +31,30 @@ class Cells(NamedTuple):
     columns: tuple[Array, Array, Array]
 
 
-def cells_of(composition: Composition, rect: Rect) -> Cells:
-    """Return the seam cells of a rectangle, which may run past the edges of the canvas."""
+def cells_of(composition: Composition, rect: Rect) -> Cells | None:
+    """Return the seam cells of a rectangle, which may run past the canvas; None of a canvas without seams."""
     seams, step = composition.seams, composition.seam_step
-    assert seams is not None
-    across, wraps = np.arange(rect.x0, rect.x1), composition.closed
-    if wraps:
+    if seams is None:
+        return None
+    across = np.arange(rect.x0, rect.x1)
+    if composition.closed:
         across = across % composition.width
-    lines, *rows = _between((np.arange(rect.y0, rect.y1) + 0.5) / step - 0.5, seams.shape[0], False)
-    stripes, *columns = _between((across + 0.5) / step - 0.5, seams.shape[1], wraps)
-    return Cells(rect, seams[np.ix_(lines, stripes)], tuple(rows), tuple(columns))  # type: ignore[arg-type]
+    lines, rows = _between((np.arange(rect.y0, rect.y1) + 0.5) / step - 0.5, seams.shape[0], False)
+    stripes, columns = _between((across + 0.5) / step - 0.5, seams.shape[1], composition.closed)
+    return Cells(rect, seams[np.ix_(lines, stripes)], rows, columns)
 
 
-def _between(where: Array, count: int, closed: bool) -> tuple[Array, Array, Array, Array]:
-    """Return the cells that positions lie between, and in these the first, the second and its share."""
-    low = np.floor(where).astype(int)
-    share = (where - low).astype(np.float32)
-    high = low + 1
+def _between(where: Array, count: int, closed: bool) -> tuple[Array, tuple[Array, Array, Array]]:
+    """Return the cells that positions lie between; and in these the first, the second and its share."""
+    floor = np.floor(where)
+    low, share = floor.astype(int), (where - floor).astype(np.float32)
     if closed:
-        low, high = low % count, high % count
-    else:
-        low, high = np.clip(low, 0, count - 1), np.clip(high, 0, count - 1)
-    cells = np.unique(np.concatenate([low, high]))
-    return cells, np.searchsorted(cells, low), np.searchsorted(cells, high), share
+        ends = low % count, (low + 1) % count
+        cells = np.unique(np.concatenate(ends))
+        return cells, (np.searchsorted(cells, ends[0]), np.searchsorted(cells, ends[1]), share)
+    first = int(low[0])
+    cells = np.clip(np.arange(first, int(low[-1]) + 2), 0, count - 1)
+    return cells, (low - first, low - first + 1, share)
 
 
 def window_owned(cells: Cells, k: int) -> Rect | None:

@@ -56,8 +56,8 @@ def test_the_way_by_nodes_is_the_way_by_pixels(monkeypatch: pytest.MonkeyPatch, 
     assert np.abs(v - exactly[1])[both].max() < 2e-3
 
 
-@settings(max_examples=25, deadline=None)
-@given(x=st.integers(-240, 380), y=st.integers(-300, 230), w=st.integers(1, 30), h=st.integers(1, 28))
+@settings(max_examples=100, deadline=None)
+@given(x=st.integers(-230, 380), y=st.integers(-300, 230), w=st.integers(1, 30), h=st.integers(1, 28))
 def test_a_part_is_cut_from_the_whole(x: int, y: int, w: int, h: int) -> None:
     composition, layer = canvas("sphere")
     whole = photo_map(np, composition, layer, RECT)
