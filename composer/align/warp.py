@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -179,12 +178,18 @@ def _brightening(xp: Any, layer: Layer, u: Any, v: Any) -> Any:
     As sRGB is nearly a power law, a factor in light is nearly a factor in encoded values.
     """
     photo = layer.photo
-    half = math.hypot(photo.width, photo.height) / 2
-    x, y = (u - (photo.width - 1) / 2) * (1 / half), (v - (photo.height - 1) / 2) * (1 / half)
-    r2 = x * x + y * y
-    r2 = xp.where(r2 < 1, r2, xp.ones_like(r2))
+    r2, across = u - (photo.width - 1) / 2, v - (photo.height - 1) / 2
+    r2 *= r2
+    across *= across
+    r2 += across
+    r2 *= 4 / (photo.width**2 + photo.height**2)
+    r2 = xp.clip(r2, 0, 1)
     v1, v2, v3 = (-k / 2.2 for k in layer.vignetting)
-    return xp.exp(((r2 * v3 + v2) * r2 + v1) * r2)
+    power = r2 * v3
+    for term in (v2, v1):
+        power += term
+        power *= r2
+    return xp.exp(power)
 
 
 def source_shrink(composition: Composition, layer: Layer) -> int:
