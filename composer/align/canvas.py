@@ -11,7 +11,7 @@ from composer.records import FLAT, Composition, Projection, Rect
 
 Array = NDArray[Any]
 
-__all__ = ["ROUND", "canvas_directions", "directions_to_canvas", "shown", "widest_gap"]
+__all__ = ["ROUND", "canvas_directions", "directions_at", "directions_to_canvas", "shown", "widest_gap"]
 
 ROUND = ("sphere", "cylinder", "mercator")  # x is the longitude: these can close
 _LIMITS = {
@@ -47,10 +47,31 @@ def canvas_directions(xp: Any, composition: Composition, rect: Rect, turn: Array
     return component(0), component(1), component(2)
 
 
+def directions_at(composition: Composition, x: Array, y: Array, turn: Array) -> tuple[Array, Array, Array]:
+    """Return the directions, turned, of the pixels in columns x and rows y: three (rows, columns) float64."""
+    rows, columns, lift = _separated(composition, x, y)
+    found = []
+    for axis in turn:
+        first, second, third = (axis[k] * rows[k][:, None] * columns[k] for k in range(3))
+        total = first + second + third
+        found.append(total if lift is None else total + (axis[2] * lift)[:, None])
+    return found[0], found[1], found[2]
+
+
 def _axes(composition: Composition, rect: Rect) -> tuple[Array, Array, Array | None]:
     """Return rows (3, h), columns (3, w), and what rows add to z (h,) or None; float32."""
-    x = (np.arange(rect.x0, rect.x1) + composition.origin[0]) / composition.scale
-    y = (np.arange(rect.y0, rect.y1) + composition.origin[1]) / composition.scale
+    rows, columns, lift = _separated(composition, np.arange(rect.x0, rect.x1), np.arange(rect.y0, rect.y1))
+    return (
+        rows.astype(np.float32),
+        columns.astype(np.float32),
+        lift if lift is None else lift.astype(np.float32),
+    )
+
+
+def _separated(composition: Composition, x: Array, y: Array) -> tuple[Array, Array, Array | None]:
+    """Return what `_axes` does for any columns and rows, float64."""
+    x = (x + composition.origin[0]) / composition.scale
+    y = (y + composition.origin[1]) / composition.scale
     one_x, one_y = np.ones_like(x), np.ones_like(y)
     lift = None
     rows, columns = np.stack([one_y, y, one_y]), np.stack([np.sin(x), one_x, np.cos(x)])
@@ -63,10 +84,10 @@ def _axes(composition: Composition, rect: Rect) -> tuple[Array, Array, Array | N
         columns = np.stack([np.sin(half), np.cos(half / 2) ** 2, np.cos(half)])
     elif composition.projection == "stereographic":
         columns = np.stack([x, one_x, 1 - x * x / 4])
-        lift = (-y * y / 4).astype(np.float32)
+        lift = -y * y / 4
     elif composition.projection != "cylinder":
         columns = np.stack([x, one_x, one_x])
-    return rows.astype(np.float32), columns.astype(np.float32), lift
+    return rows, columns, lift
 
 
 def directions_to_canvas(directions: Array, projection: Projection) -> Array:

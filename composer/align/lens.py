@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -13,10 +14,21 @@ from composer.records import Camera, Optics, Photo
 
 Array = NDArray[Any]
 
-__all__ = ["drawn_at", "pixel_to_plane", "polynomial", "project", "ray_of", "rays"]
+__all__ = [
+    "STEEP",
+    "drawn_at",
+    "pixel_to_plane",
+    "polynomial",
+    "project",
+    "ray_of",
+    "rays",
+    "seen_at",
+    "steepest",
+]
 
 
 WIDEST = {"rectilinear": math.inf, "equidistant": math.pi, "equisolid": 2.0}  # ideal radius, focal lengths
+STEEP = 10.0  # tangent of the angle off its axis from which on a rectilinear camera is taken to see nothing
 Distortion = tuple[float | Array, float | Array, float | Array]
 
 
@@ -94,6 +106,34 @@ def _drawn(xp: Any, camera: Camera, directions: tuple[Any, Any, Any], half: floa
     return factor, off_axis | (z > 0)
 
 
+def seen_at(
+    photo: Photo, camera: Camera, directions: tuple[Array, Array, Array]
+) -> tuple[Array, Array, Array]:
+    """Return where a rectilinear camera sees directions: u, v and if they are less than STEEP off its axis.
+
+    As `project` in float64, but smooth beyond the photo's corners, where the lens goes on as it ends there.
+    """
+    half = min(photo.width, photo.height) / 2
+    x, y, z = directions
+    away = np.hypot(x, y)
+    ahead = z * STEEP > away
+    factor = camera.focal_px / half / np.where(ahead, z, 1)
+    r = away * factor
+    near = np.minimum(r, _outermost(photo, camera, half))
+    g, slope = polynomial(near, camera.distortion)
+    beyond = r > near
+    g = np.where(beyond, (near * g + (r - near) * (g + near * slope)) / np.where(beyond, r, 1), g)
+    factor = factor * g * half
+    u, v = x * factor + camera.offset[0], y * factor + camera.offset[1]
+    return u + (photo.width - 1) / 2, v + (photo.height - 1) / 2, ahead
+
+
+def steepest(photo: Photo, camera: Camera) -> float:
+    """Return the tangent of the angle from a rectilinear camera's axis to its photo's farthest corner."""
+    half = min(photo.width, photo.height) / 2
+    return _outermost(photo, camera, half) * half / camera.focal_px
+
+
 def _outermost(photo: Photo, camera: Camera, half: float) -> float:
     """Return the ideal radius (in half shorter sides) beyond which nothing of the photo lies."""
     dx, dy = camera.offset
@@ -102,8 +142,13 @@ def _outermost(photo: Photo, camera: Camera, half: float) -> float:
     widest = WIDEST[camera.optics]
     if math.isfinite(widest) and limit > widest * camera.focal_px:
         return widest * camera.focal_px / half
-    plane = pixel_to_plane(np.array([[limit, 0.0]]), camera.distortion, half)
-    return float(plane[0, 0]) / half
+    return _undistorted(limit, camera.distortion, half)
+
+
+@functools.lru_cache(maxsize=1024)
+def _undistorted(radius: float, distortion: tuple[float, float, float], half: float) -> float:
+    """Return the ideal radius of one of the photo, in units of `half`: every tile asks for its photo's."""
+    return float(pixel_to_plane(np.array([[radius, 0.0]]), distortion, half)[0, 0]) / half
 
 
 def rays(points: Array, photo: Photo, camera: Camera) -> Array:

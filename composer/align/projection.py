@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.canvas import ROUND, canvas_directions, directions_to_canvas, shown, widest_gap
-from composer.align.lens import project, rays
+from composer.align.canvas import (
+    ROUND,
+    canvas_directions,
+    directions_at,
+    directions_to_canvas,
+    shown,
+    widest_gap,
+)
+from composer.align.lens import STEEP, project, rays, seen_at, steepest
+from composer.align.nodes import STEP, all_around, between_nodes, nodes_around
 from composer.backend import remap
 from composer.records import NOWHERE, Camera, Composition, Layer, Photo, Rect
 
 Array = NDArray[Any]
+
+GENTLE = 400.0  # canvas pixels a radian from which on positions are interpolated
 
 __all__ = ["layer_rect", "on_nodes", "photo_directions", "photo_map", "placed", "reduced", "sees"]
 
@@ -31,14 +41,59 @@ def photo_map(xp: Any, composition: Composition, layer: Layer, rect: Rect) -> tu
     u, v : (h, w) float32, photo pixels; inside : (h, w) bool, whether the photo has that point.
     """
     photo = layer.photo
+    if _gentle(composition, layer):
+        return _map_between_nodes(xp, composition, layer, rect)
     directions = canvas_directions(xp, composition, rect, layer.camera.rotation)
     u, v, inside = project(xp, photo, layer.camera, directions)
     if layer.mesh is None:
         return u, v, inside
     shift = on_nodes(xp, photo, layer.mesh, u, v)
     u, v = u + shift[:, :, 0], v + shift[:, :, 1]
-    inside = inside & (u >= -0.5) & (u <= photo.width - 0.5) & (v >= -0.5) & (v <= photo.height - 0.5)
-    return u, v, inside
+    return u, v, inside & _within(photo, u, v)
+
+
+def _within(photo: Photo, u: Any, v: Any) -> Any:
+    """Tell which positions lie in a photo."""
+    return (u >= -0.5) & (u <= photo.width - 0.5) & (v >= -0.5) & (v <= photo.height - 0.5)
+
+
+def _gentle(composition: Composition, layer: Layer) -> bool:
+    """Tell whether a layer's positions bend so little that nodes tell them to a thousandth of a pixel.
+
+    Then, too, no cell between nodes reaches from the photo to where the camera sees nothing.
+    """
+    return (
+        composition.scale >= GENTLE
+        and composition.projection != "homography"
+        and layer.camera.optics == "rectilinear"
+        and steepest(layer.photo, layer.camera) < STEEP / 2
+    )
+
+
+def _map_between_nodes(xp: Any, composition: Composition, layer: Layer, rect: Rect) -> tuple[Any, Any, Any]:
+    """Return what `photo_map` does, interpolated between nodes of the canvas."""
+    photo, (x, y) = layer.photo, nodes_around(rect)
+    u, v, ahead = seen_at(photo, layer.camera, directions_at(composition, x, y, layer.camera.rotation))
+    nodes = [u, v]
+    if layer.mesh is not None:
+        shift = on_nodes(np, photo, layer.mesh, u.astype(np.float32), v.astype(np.float32))
+        nodes = [u + shift[:, :, 0], v + shift[:, :, 1], u, v]
+    margin = STEP  # of the photo's pixels: what a cubic may leave its nodes' range by, and more
+    across, down = nodes[::2], nodes[1::2]
+    if ahead.all() and all(
+        n.min() > margin and n.max() < size - margin
+        for some, size in ((across, photo.width), (down, photo.height))
+        for n in some
+    ):
+        found = between_nodes(xp, np.stack(nodes[:2]), rect)
+        return found[0, :, :], found[1, :, :], xp.ones((rect.height, rect.width), dtype=xp.bool)
+    found = between_nodes(xp, np.stack(nodes), rect)
+    inside = _within(photo, found[0, :, :], found[1, :, :])
+    if layer.mesh is not None:
+        inside = inside & _within(photo, found[2, :, :], found[3, :, :])
+    if not ahead.all():
+        inside = inside & xp.asarray(all_around(ahead, rect))
+    return found[0, :, :], found[1, :, :], inside
 
 
 def on_nodes(xp: Any, photo: Photo, nodes: Array, u: Any, v: Any) -> Any:
@@ -123,9 +178,12 @@ def magnification(composition: Composition, layer: Layer) -> tuple[float, float]
     plain = composition.scale / layer.camera.focal_px
     if not composition.flat:
         return plain, plain
+    local = plain / math.sqrt(abs(np.linalg.det(layer.camera.rotation)))
+    if composition.projection == "affine":
+        return local, local
     depth = photo_directions(layer.photo, layer.camera, 3)[:, 2]
-    local = plain * np.sqrt(1 / abs(np.linalg.det(layer.camera.rotation)) / np.maximum(depth, 1e-3) ** 3)
-    return float(local[4]), float(local.max())
+    there = local / np.sqrt(np.maximum(depth, 1e-3) ** 3)
+    return float(there[4]), float(there.max())
 
 
 def reduced(composition: Composition, step: int) -> Composition:

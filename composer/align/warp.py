@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.align.canvas import directions_at
+from composer.align.lens import seen_at
 from composer.align.projection import magnification, on_nodes, photo_map
-from composer.backend import lookup, namespace, remap
+from composer.backend import lookup, namespace, remap, split_alpha, weighted
 from composer.backend.parallel import over
 from composer.media.decode import store_of
 from composer.media.masks import mask_of
@@ -32,6 +34,7 @@ __all__ = [
     "window_of",
 ]
 
+EXACT = 1e-3  # of a pixel: what lies nearer to whole pixels is not resampled
 BLOCK = 64  # canvas pixels: tiles that share no block do not meet
 SEAM_CELLS = 80_000  # cells of the seam grid a photo, about
 
@@ -58,29 +61,81 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     Tile
         `image` (h, w, C) float32; where `valid` is False it says nothing.
     """
+    shift = _whole_shift(composition, layer, pixels)
+    if shift is not None:
+        found, valid = _moved(pixels, rect, shift)
+        return Tile(
+            rect,
+            *_as_seen(layer, found, valid, composition.white if correct else None),
+            bracket=layer.bracket,
+        )
     maps = photo_map(namespace(pixels), composition, layer, rect)
     sampled = _sampled(layer, pixels, maps, composition.white if correct else None)
     return Tile(rect, *sampled, bracket=layer.bracket)
 
 
+def _whole_shift(composition: Composition, layer: Layer, pixels: Any) -> tuple[int, int] | None:
+    """Return (dx, dy) where canvas pixel (x, y) is exactly pixel (x + dx, y + dy) of a photo: of a layer
+    that lies in its place already. None elsewhere, and where its brightness depends on the place.
+    """
+    photo, camera = layer.photo, layer.camera
+    plain = layer.mesh is None and layer.factors is None and layer.vignetting == (0.0, 0.0, 0.0)
+    if composition.projection != "affine" or not plain or camera.distortion != (0.0, 0.0, 0.0):
+        return None
+    if pixels.shape[:2] != (photo.height, photo.width):
+        return None
+    x, y = (np.array([a, b - 1]) for a, b in zip(layer.rect[:2], layer.rect[2:], strict=True))
+    u, v, _ = seen_at(photo, camera, directions_at(composition, x, y, camera.rotation))
+    dx, dy = u - x, v - y[:, None]
+    whole = round(float(dx[0, 0])), round(float(dy[0, 0]))
+    off = max(float(np.abs(dx - whole[0]).max()), float(np.abs(dy - whole[1]).max()))
+    return whole if off < EXACT else None
+
+
+def _moved(pixels: Any, rect: Rect, shift: tuple[int, int]) -> tuple[Any, Any]:
+    """Return the pixels (h, w, C) of a photo that a rectangle shows after a shift, and where it has some."""
+    xp, (height, width) = namespace(pixels), pixels.shape[:2]
+    left, top = rect.x0 + shift[0], rect.y0 + shift[1]
+    x0, y0, x1, y1 = (
+        min(max(a, 0), size)
+        for a, size in zip(
+            (left, top, left + rect.width, top + rect.height), (width, height) * 2, strict=True
+        )
+    )
+    part = pixels[y0:y1, x0:x1, :]
+    if part.shape[:2] == (rect.height, rect.width):
+        return part, xp.ones(part.shape[:2], dtype=xp.bool)
+    found = xp.zeros((rect.height, rect.width, pixels.shape[2]), dtype=pixels.dtype)
+    valid = xp.zeros((rect.height, rect.width), dtype=xp.bool)
+    there = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+    if x0 < x1 and y0 < y1:
+        found[*there, :], valid[there] = part, True
+    return found, valid
+
+
 def _sampled(layer: Layer, pixels: Any, maps: tuple[Any, Any, Any], white: float | None) -> tuple[Any, Any]:
     """Return image and validity of a photo at maps u, v, inside; uncorrected where `white` is None."""
-    xp = namespace(pixels)
-    photo, correct = layer.photo, white is not None
+    xp, photo = namespace(pixels), layer.photo
     u, v, valid = maps
     kx, ky = pixels.shape[1] / photo.width, pixels.shape[0] / photo.height
     same = kx == 1 and ky == 1
     found = remap(pixels, u if same else (u + 0.5) * kx - 0.5, v if same else (v + 0.5) * ky - 0.5)
-    if pixels.shape[2] > photo.channels:
-        valid = valid & (found[:, :, -1] > _OPAQUE[photo.dtype])
-        found = found[:, :, :-1]
-    gain = layer.gain if correct else (1.0, 1.0, 1.0)
-    image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1], white or 1.0)
-    if correct and layer.vignetting != (0.0, 0.0, 0.0):
-        image = image * _brightening(xp, layer, u, v)[:, :, None]
-    if correct and layer.factors is not None:
+    image, valid = _as_seen(layer, found, valid, white)
+    if white is not None and layer.vignetting != (0.0, 0.0, 0.0):
+        image = weighted(image, _brightening(xp, layer, u, v))
+    if white is not None and layer.factors is not None:
         image = image * on_nodes(xp, layer.photo, layer.factors, u, v)
     return image, valid
+
+
+def _as_seen(layer: Layer, found: Any, valid: Any, white: float | None) -> tuple[Any, Any]:
+    """Return stored values as float32 0..1, corrected by the gain unless `white` is None, and validity."""
+    photo = layer.photo
+    if found.shape[2] > photo.channels:
+        found, alpha = split_alpha(found)
+        valid = valid & (alpha > _OPAQUE[photo.dtype])
+    gain = layer.gain if white is not None else (1.0, 1.0, 1.0)
+    return _exposed(namespace(found), found, gain if photo.channels == 3 else gain[:1], white or 1.0), valid
 
 
 def exposed(encoded: Any, gain: float, white: float = 1.0) -> Any:
@@ -107,10 +162,14 @@ def _exposed(xp: Any, found: Any, gain: tuple[float, ...], white: float) -> Any:
         if set(gain) == {1.0} and white <= 1:
             return found
         return xp.stack([exposed(found[:, :, c], g, white) for c, g in enumerate(gain)], axis=-1)
-    top = int(xp.iinfo(found.dtype).max)
+    return lookup(found, _table(int(xp.iinfo(found.dtype).max), gain, white))
+
+
+@functools.lru_cache(maxsize=16)
+def _table(top: int, gain: tuple[float, ...], white: float) -> Array:
+    """Return the float32 values (top + 1, C) of stored codes, corrected: every tile asks for its photo's."""
     codes = np.arange(top + 1, dtype=np.float32) / top
-    table = np.stack([exposed(codes, g, white) for g in gain], -1).astype(np.float32)
-    return lookup(found, table)
+    return np.stack([exposed(codes, g, white) for g in gain], -1).astype(np.float32)
 
 
 def _brightening(xp: Any, layer: Layer, u: Any, v: Any) -> Any:
@@ -119,12 +178,18 @@ def _brightening(xp: Any, layer: Layer, u: Any, v: Any) -> Any:
     As sRGB is nearly a power law, a factor in light is nearly a factor in encoded values.
     """
     photo = layer.photo
-    half = math.hypot(photo.width, photo.height) / 2
-    x, y = (u - (photo.width - 1) / 2) * (1 / half), (v - (photo.height - 1) / 2) * (1 / half)
-    r2 = x * x + y * y
-    r2 = xp.where(r2 < 1, r2, xp.ones_like(r2))
+    r2, across = u - (photo.width - 1) / 2, v - (photo.height - 1) / 2
+    r2 *= r2
+    across *= across
+    r2 += across
+    r2 *= 4 / (photo.width**2 + photo.height**2)
+    r2 = xp.clip(r2, 0, 1)
     v1, v2, v3 = (-k / 2.2 for k in layer.vignetting)
-    return xp.exp(((r2 * v3 + v2) * r2 + v1) * r2)
+    power = r2 * v3
+    for term in (v2, v1):
+        power += term
+        power *= r2
+    return xp.exp(power)
 
 
 def source_shrink(composition: Composition, layer: Layer) -> int:

@@ -2,6 +2,7 @@
 
 from composer.backend.device import resolve_device, to_device, to_numpy
 from composer.backend.primitives import (
+    choose,
     dct,
     distance_transform,
     dst,
@@ -14,9 +15,12 @@ from composer.backend.primitives import (
     pyr_up,
     remap,
     resize,
+    split_alpha,
+    weighted,
 )
 
 __all__ = [
+    "choose",
     "dct",
     "distance_transform",
     "dst",
@@ -30,6 +34,8 @@ __all__ = [
     "remap",
     "resize",
     "resolve_device",
+    "split_alpha",
     "to_device",
     "to_numpy",
+    "weighted",
 ]

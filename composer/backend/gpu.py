@@ -138,6 +138,20 @@ def lookup(image: Any, table: Any) -> Any:
     return cupy.asarray(table)[image.astype(cupy.int32), cupy.arange(image.shape[2])]
 
 
+def choose(mask: Any, image: Any, other: Any) -> Any:
+    import cupy
+
+    return cupy.where(mask[:, :, None], image, other)
+
+
+def split_alpha(image: Any) -> tuple[Any, Any]:
+    return image[:, :, :-1], image[:, :, -1]
+
+
+def weighted(image: Any, weight: Any) -> Any:
+    return image * weight[:, :, None]
+
+
 def pyr_down(image: Any) -> Any:
     shape = (image.shape[0] + 1) // 2, (image.shape[1] + 1) // 2
     return _pyramid(_kernel(_PYR_DOWN, "pyr_down"), image, shape)

@@ -16,6 +16,7 @@ import numpy as np
 from composer.backend import cpu
 
 __all__ = [
+    "choose",
     "dct",
     "distance_transform",
     "dst",
@@ -28,6 +29,8 @@ __all__ = [
     "pyr_up",
     "remap",
     "resize",
+    "split_alpha",
+    "weighted",
 ]
 
 
@@ -79,6 +82,22 @@ def lookup(image: Any, table: Any) -> Any:
     The table is a NumPy array on every device.
     """
     return _run("lookup", image, table=table)
+
+
+def choose(mask: Any, image: Any, other: Any) -> Any:
+    """Return (h, w, C) float32: `image` where the (h, w) mask is True, else `other`."""
+    return _run("choose", mask, image, other)
+
+
+def split_alpha(image: Any) -> tuple[Any, Any]:
+    """Take (h, w, C + 1) apart: the colours (h, w, C) and the last plane (h, w)."""
+    found: tuple[Any, Any] = _run("split_alpha", image)
+    return found
+
+
+def weighted(image: Any, weight: Any) -> Any:
+    """Multiply (h, w, C) float32 by a plane (h, w) float32."""
+    return _run("weighted", image, weight)
 
 
 def pyr_down(image: Any) -> Any:

@@ -26,7 +26,10 @@ def main() -> None:
         Path("/proc/self/oom_score_adj").write_text(EXPENDABLE)
     import cv2
 
+    from composer.backend.memory import keep_freed
+
     cv2.setNumThreads(1)
+    keep_freed()
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()
     pickle.dump("ready", answers)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from composer.backend import namespace
+from composer.blend.compose import hull, place_of
 from composer.records import Tile
 
 __all__ = ["exposedness", "shared_out"]
@@ -32,20 +33,22 @@ def shared_out(tiles: list[Tile], owner: Any) -> list[Any]:
     tiles : list of Tile
         Those with the same number as `bracket` share.
     owner : (h, w) int32
-        Which tile owns each pixel.
+        Which tile owns each pixel of their hull.
     """
-    xp = namespace(owner)
-    shares = [xp.astype(owner == k, xp.float32) for k in range(len(tiles))]
+    xp, rect = namespace(owner), hull(tiles)
+    places = [place_of(tile.rect, rect) for tile in tiles]
+    shares = [xp.astype(owner[here] == k, xp.float32) for k, here in enumerate(places)]
     for bracket in sorted({t.bracket for t in tiles if t.bracket is not None}):
         views = [k for k, tile in enumerate(tiles) if tile.bracket == bracket]
         if len(views) < 2:
             continue
-        nothing = xp.zeros_like(shares[views[0]])
-        weights = [xp.where(tiles[k].valid, exposedness(tiles[k].image), nothing) for k in views]
-        held, total = shares[views[0]], weights[0]
-        for k, weight in zip(views[1:], weights[1:], strict=True):
-            held, total = held + shares[k], total + weight
+        held = xp.zeros(owner.shape, dtype=xp.float32)
+        total, weights = xp.zeros_like(held), {}
+        for k in views:
+            here, tile = places[k], tiles[k]
+            weights[k] = xp.where(tile.valid, exposedness(tile.image), xp.zeros_like(shares[k]))
+            held[here], total[here] = held[here] + shares[k], total[here] + weights[k]
         safe = xp.where(total > 0, total, xp.ones_like(total))
-        for k, weight in zip(views, weights, strict=True):
-            shares[k] = held * weight / safe
+        for k, weight in weights.items():
+            shares[k] = held[places[k]] * weight / safe[places[k]]
     return shares

@@ -5,14 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from composer.backend import distance_transform, namespace
-from composer.records import Tile
+from composer.backend import choose, distance_transform, namespace
+from composer.records import Rect, Tile
 
-__all__ = ["owners", "with_sources"]
+__all__ = ["hull", "owners", "place_of", "with_sources"]
+
+
+def hull(tiles: list[Tile]) -> Rect:
+    """Return the smallest rectangle that holds all tiles."""
+    x0, y0, x1, y1 = zip(*(tile.rect for tile in tiles), strict=True)
+    return Rect(min(x0), min(y0), max(x1), max(y1))
+
+
+def place_of(part: Rect, rect: Rect) -> tuple[slice, slice]:
+    """Return the rows and columns of a rectangle that a part of it covers."""
+    x, y = part.x0 - rect.x0, part.y0 - rect.y0
+    return slice(y, y + part.height), slice(x, x + part.width)
 
 
 def owners(tiles: list[Tile]) -> tuple[Any, Any]:
-    """Return which tile owns each pixel and the picture that makes.
+    """Return which tile owns each pixel of their hull, and the picture that makes.
 
     The owner is the valid tile with the largest weight, the first of equals.
 
@@ -21,20 +33,23 @@ def owners(tiles: list[Tile]) -> tuple[Any, Any]:
     owner : (h, w) int32, -1 where no tile is valid
     composite : (h, w, C) float32, meaningless there
     """
-    xp = namespace(tiles[0].image)
-    best = xp.where(tiles[0].valid, tiles[0].weight, xp.full_like(tiles[0].weight, -1.0))
-    owner = xp.where(tiles[0].valid, xp.zeros_like(best), xp.full_like(best, -1.0))
-    composite = tiles[0].image
-    for k, tile in enumerate(tiles[1:], 1):
-        wins = tile.valid & (tile.weight > best)
-        best = xp.where(wins, tile.weight, best)
-        owner = xp.where(wins, xp.full_like(owner, float(k)), owner)
-        composite = xp.where(wins[:, :, None], tile.image, composite)
-    return xp.astype(owner, xp.int32), composite
+    xp, rect = namespace(tiles[0].image), hull(tiles)
+    size = rect.height, rect.width
+    best, owner = xp.full(size, -1.0, dtype=xp.float32), xp.full(size, -1, dtype=xp.int32)
+    composite = xp.zeros((*size, tiles[0].image.shape[2]), dtype=xp.float32)
+    for k, tile in enumerate(tiles):
+        here = place_of(tile.rect, rect)
+        wins = tile.valid & (tile.weight > best[here])
+        best[here] = xp.where(wins, tile.weight, best[here])
+        owner[here] = xp.where(wins, xp.full_like(owner[here], k), owner[here])
+        composite[*here, :] = choose(wins, tile.image, composite[*here, :]) if k else tile.image
+    return owner, composite
 
 
 def with_sources(tile: Tile, tiles: list[Tile]) -> Tile:
     """Add to a blended tile what repair and refinement need to know of where it came from.
+
+    All tiles cover the same rectangle.
 
     Returns
     -------
@@ -48,7 +63,7 @@ def with_sources(tile: Tile, tiles: list[Tile]) -> Tile:
     owner, _ = owners(tiles)
     far = xp.full_like(tiles[0].weight, float(max(tile.rect.width, tile.rect.height)))
     to_rival, to_any = far, far
-    rival, runner_up = xp.full_like(owner, -1), xp.zeros_like(tile.image)
+    rival, runner_up = xp.full_like(owner, -1), xp.zeros_like(tiles[0].image)
     for k, layer in enumerate(tiles):
         elsewhere = (owner != k) & (owner >= 0)
         away = xp.minimum(distance_transform(owner != k) - 0.5, far)
@@ -56,7 +71,7 @@ def with_sources(tile: Tile, tiles: list[Tile]) -> Tile:
         better = elsewhere & layer.valid & ((rival < 0) | (away < to_rival))
         to_rival = xp.where(better, away, to_rival)
         rival = xp.where(better, xp.full_like(rival, k), rival)
-        runner_up = xp.where(better[:, :, None], layer.image, runner_up)
+        runner_up = choose(better, layer.image, runner_up)
     distance = xp.where(rival >= 0, to_rival, to_any)
     signed = xp.where((rival >= 0) & (rival > owner), -distance, distance)
     return replace(

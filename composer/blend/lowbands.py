@@ -7,21 +7,23 @@ agree is spread over hundreds of pixels, while render's tiles need only the halo
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.align.nodes import image_between_nodes, nodes_around
 from composer.align.warp import place_on
-from composer.backend import pyr_down, pyr_up
+from composer.backend import pyr_down, pyr_up, remap
 from composer.blend.brackets import exposedness
 from composer.blend.multiband import weighted_bands
 from composer.records import Composition, Rect, Tile
 
 Array = NDArray[Any]
 
-__all__ = ["low_bands"]
+__all__ = ["low_bands", "low_field"]
 
 RISE = 0.328  # cells squared: the blur of three pyramid levels upwards, which interpolation does not give
 
@@ -71,6 +73,30 @@ def low_bands(
     for band in reversed(total[:-1]):
         result = pyr_up(result, band.shape[:2]) + band
     return np.ascontiguousarray(_blurred(result, RISE)[:, margin : margin + width], np.float32)
+
+
+def low_field(xp: Any, composition: Composition, rect: Rect) -> Any:
+    """Return what a composition's low bands add to the pixels of a rectangle: (h, w, C) float32.
+
+    Cells are sampled bicubically at nodes of the canvas, so what is found does not depend on the rectangle.
+    """
+    cells, offset = composition.low_bands, (composition.seam_step - 1) / 2
+    assert cells is not None
+    x, y = nodes_around(rect)
+    if composition.closed:
+        x = x % composition.width
+    u, v = ((a - offset) / composition.low_bands_step for a in (x, y))
+    height, width = cells.shape[:2]
+    columns, rows = _span(u), _span(v)
+    inner = columns % width if composition.closed else np.clip(columns, 0, width - 1)
+    near = cells[np.ix_(np.clip(rows, 0, height - 1), inner)]
+    u, v = np.meshgrid((u - columns[0]).astype(np.float32), (v - rows[0]).astype(np.float32))
+    return image_between_nodes(xp, np.moveaxis(remap(near, u, v), -1, 0), rect)
+
+
+def _span(where: Array) -> Array:
+    """Return the numbers of the cells that interpolating at positions touches, and one more at either end."""
+    return np.arange(math.floor(where.min()) - 2, math.floor(where.max()) + 4)
 
 
 def _blurred(image: Array, variance: float) -> Array:

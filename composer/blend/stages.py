@@ -11,7 +11,8 @@ import numpy as np
 
 from composer.align.projection import magnification, reduced
 from composer.align.warp import warp_all
-from composer.blend.compose import owners
+from composer.backend import namespace
+from composer.blend.compose import hull, owners, place_of
 from composer.blend.feather import feather
 from composer.blend.gradient import solve_factors
 from composer.blend.lowbands import low_bands
@@ -27,10 +28,12 @@ def _blended(tiles: list[Tile], blend: Callable[[list[Tile]], Any]) -> Tile:
     """Blend several layers; one alone is the result."""
     if len(tiles) == 1:
         return Tile(tiles[0].rect, tiles[0].image, tiles[0].valid)
-    valid = tiles[0].valid
-    for tile in tiles[1:]:
-        valid = valid | tile.valid
-    return Tile(tiles[0].rect, blend(tiles), valid)
+    xp, rect = namespace(tiles[0].valid), hull(tiles)
+    valid = xp.zeros((rect.height, rect.width), dtype=xp.bool)
+    for tile in tiles:
+        here = place_of(tile.rect, rect)
+        valid[here] = valid[here] | tile.valid
+    return Tile(rect, blend(tiles), valid)
 
 
 @dataclass(frozen=True)

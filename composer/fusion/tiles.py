@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +25,7 @@ Shown = Callable[[int, Rect], Any]
 __all__ = ["LEVELS", "blend_tiles", "locality"]
 
 LEVELS = 3
-TILE = 512
+TILE = 384
 MANY, SMALL_TILE = 8, 256  # photos in memory at once, a tile of each
 
 
@@ -82,9 +83,10 @@ def _finished(stack: Stack, fine: Array, coarse: Planes, context: Context) -> Ar
         around = _around(rect, 4 << LEVELS, stack.shape)
         fields = [plane[_at(_reduced(around))] for plane in coarse]
         fields = raised(fields, (around.height, around.width), LEVELS)
-        for c, field in enumerate(fields):
-            whole = fine[c][_at(rect)] + field[_within(rect, around)]
-            result[:, :, c][_at(rect)] = as_stored(whole, stack.frame.dtype)
+        for field, band in zip(fields, fine, strict=True):
+            field[_within(rect, around)] += band[_at(rect)]
+        wholes = [as_stored(field[_within(rect, around)], stack.frame.dtype) for field in fields]
+        result[_at(rect)] = np.atleast_3d(cv2.merge(wholes))
 
     over(context, "finish", finish, blocks(stack.shape, TILE, TILE))
     return result
@@ -99,7 +101,7 @@ def _planes(
     if valid is not None:
         seen = valid.astype(np.float32)
         share = seen if share is None else seen * share
-    return [as_float(np.ascontiguousarray(pixels[:, :, c])) for c in range(pixels.shape[2])], share
+    return [as_float(plane) for plane in cv2.split(pixels)], share
 
 
 def _filled(k: int, parts: list[tuple[Planes, Array | None]]) -> Planes:

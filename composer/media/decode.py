@@ -29,6 +29,7 @@ Key = tuple[str, str, int, str]
 __all__ = ["PhotoStore", "coarse", "decode", "store_of", "upright"]
 
 COARSE_MEGAPIXELS = 0.25  # what plans look at
+STRIP = 1 << 19  # bytes of Pillow's: small enough for the processor's cache
 DEVICE_MEMORY = 4 << 30  # for photos on a GPU
 
 
@@ -115,8 +116,18 @@ def _read_other(photo: Photo, path: Path, shrink: int) -> Array:
         wanted = mode[photo.channels, photo.alpha]
         picture = image if shrink == 1 else _drafted(image, shrink)
         picture.load()
-        pixels = np.asarray(picture if picture.mode == wanted else picture.convert(wanted))
-    return pixels if pixels.ndim == 3 else pixels[:, :, None]
+        return _pixels_of(picture if picture.mode == wanted else picture.convert(wanted))
+
+
+def _pixels_of(picture: Image.Image) -> Array:
+    """Return a picture of 8-bit samples (H, W, C), taken over in strips: whole, Pillow copies it twice."""
+    width, height = picture.size
+    found = np.empty((height, width, len(picture.getbands())), np.uint8)
+    rows = max(1, STRIP // (4 * width))
+    for top in range(0, height, rows):
+        strip = np.asarray(picture.crop((0, top, width, min(top + rows, height))))
+        found[top : top + rows] = strip.reshape(-1, width, found.shape[2])
+    return found
 
 
 def _drafted(image: Image.Image, shrink: int) -> Image.Image:

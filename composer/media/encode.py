@@ -252,8 +252,11 @@ def write_bands(
         elif kind == "PNG":
             _write_png(file, bands, (height, width, channels + holes), target, metadata)
         else:
-            write = _write_jpeg if kind == "JPEG" else _write_webp
-            write(file, *_gathered(bands, shape, target, kind == "JPEG"), metadata)
+            image, valid = _gathered(bands, shape, target, kind == "JPEG")
+            if valid is None:
+                _write_jpeg(file, image, metadata)
+            else:
+                _write_webp(file, image, valid, metadata)
     return notes
 
 
@@ -268,25 +271,36 @@ def _target(kind: str, dtype: str) -> str:
 
 def _gathered(
     bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], dtype: str, opaque: bool
-) -> tuple[Array, Array]:
-    """Put rows of tiles together, and where they are valid; black where not, `opaque` also where in part."""
-    image, valid = np.zeros(shape, dtype), np.zeros(shape[:2], bool)
+) -> tuple[Array, Array | None]:
+    """Put rows of tiles together, and where they are valid; black where not, `opaque` also where in part.
+
+    What is opaque needs no plane of where it is valid.
+    """
+    image, valid = np.zeros(shape, dtype), None if opaque else np.zeros(shape[:2], bool)
     for top, rows, covered in bands:
         here = slice(top, top + len(rows))
         image[here] = _on_black(rows, covered) if opaque or covered.dtype == bool else rows
-        if covered.dtype != valid.dtype:
-            valid = valid.astype(covered.dtype)
-        valid[here] = covered
+        if valid is not None:
+            if covered.dtype != valid.dtype:
+                valid = valid.astype(covered.dtype)
+            valid[here] = covered
     return image, valid
 
 
 def _on_black(rows: Array, covered: Array) -> Array:
     """Show rows against black where they are not valid."""
     if covered.dtype == bool:
-        return rows if covered.all() else rows * covered[:, :, None]
+        return rows if covered.all() else _masked(rows, covered)
     top = np.float32(1 if covered.dtype.kind == "f" else np.iinfo(covered.dtype).max)
     shown = rows * (covered / top)[:, :, None]
     return shown if rows.dtype.kind == "f" else np.rint(shown).astype(rows.dtype)
+
+
+def _masked(rows: Array, covered: Array) -> Array:
+    """Return rows (h, w, C) that are black where a mask (h, w) says so."""
+    found = np.zeros_like(rows)
+    cv2.copyTo(rows, covered.view(np.uint8), found)
+    return found
 
 
 def _narrowed(image: Array, target: str) -> Array:
@@ -361,7 +375,7 @@ def _within_segments(path: Path, metadata: Metadata, notes: list[str]) -> Metada
     return Metadata(exif, metadata.icc, xmp)
 
 
-def _write_jpeg(file: BinaryIO, image: Array, _: Array, metadata: Metadata) -> None:
+def _write_jpeg(file: BinaryIO, image: Array, metadata: Metadata) -> None:
     """Encode with OpenCV, which needs no copy of the picture, and put the metadata behind its header."""
     if image.shape[2] == 3:
         cv2.cvtColor(image, cv2.COLOR_RGB2BGR, image)

@@ -96,7 +96,11 @@ def read_mask(source: str | Path | Array, name: str = "mask") -> Array:
 
 def as_float(pixels: Array) -> Array:
     """Return stored values as float32 0..1; floats as they are."""
-    return pixels if pixels.dtype == np.float32 else pixels * np.float32(1 / TOP[pixels.dtype.name])
+    if pixels.dtype == np.float32:
+        return pixels
+    found = pixels.astype(np.float32)
+    found *= np.float32(1 / TOP[pixels.dtype.name])  # in one step NumPy converts by small buffers
+    return found
 
 
 def as_stored(values: Array, dtype: np.dtype[Any]) -> Array:

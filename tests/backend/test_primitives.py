@@ -117,6 +117,24 @@ def test_lookup(put: Put, rng: np.random.Generator, dtype: str, channels: int) -
     np.testing.assert_array_equal(found, np.array(wanted))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_choose_and_weighted(put: Put, rng: np.random.Generator, channels: int) -> None:
+    image, other = rng.random((2, 6, 5, channels), np.float32)
+    mask, weight = rng.random((6, 5)) < 0.5, rng.random((6, 5), np.float32)
+    chosen = numpy_of(backend.choose(put(mask), put(image), put(other)), put)
+    np.testing.assert_array_equal(chosen, np.where(mask[:, :, None], image, other))
+    found = numpy_of(backend.weighted(put(image), put(weight)), put)
+    np.testing.assert_array_equal(found, image * weight[:, :, None])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_split_alpha(put: Put, rng: np.random.Generator, channels: int) -> None:
+    image = rng.integers(0, 65536, (6, 5, channels + 1)).astype(np.uint16)
+    colours, alpha = (numpy_of(part, put) for part in backend.split_alpha(put(image)))
+    np.testing.assert_array_equal(colours, image[:, :, :-1])
+    np.testing.assert_array_equal(alpha, image[:, :, -1])
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_pyr_down(put: Put, rng: np.random.Generator, shape: tuple[int, ...]) -> None:
     image = rng.random(shape).astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -76,6 +77,26 @@ def test_the_owner_is_valid_and_has_the_largest_weight() -> None:
     assert np.array_equal(owner, expected)
     picked = np.take_along_axis(images[..., 0], np.maximum(expected, 0)[None], 0)[0]
     assert np.allclose(composite[..., 0][expected >= 0], picked[expected >= 0])
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), levels=st.integers(1, 2))
+def test_tiles_cut_to_what_their_layers_own_change_nothing(seed: int, levels: int) -> None:
+    rng, reach, unit = np.random.default_rng(seed), 4 << levels, 16  # OpenCV rounds odd ends differently
+    x, y = rng.integers(reach, SIZE * 2 - reach, 2)
+    rows, columns = np.mgrid[: SIZE * 2, : SIZE * 2]
+    whole, cut = [], []
+    for owned in (columns < x, (columns >= x) & (rows < y), (columns >= x) & (rows >= y)):
+        valid = cv2.dilate(owned.astype(np.uint8), np.ones((9, 13), np.uint8)) > 0
+        image = rng.random((SIZE * 2, SIZE * 2, 3), np.float32)
+        whole.append(Tile(Rect(0, 0, SIZE * 2, SIZE * 2), image, valid, owned.astype(np.float32)))
+        there = np.nonzero(owned)
+        y0, x0 = (max(int(t.min()) - reach, 0) // unit * unit for t in there)
+        y1, x1 = (min(-(-(int(t.max()) + 1 + reach) // unit) * unit, SIZE * 2) for t in there)
+        here = slice(y0, y1), slice(x0, x1)
+        cut.append(Tile(Rect(x0, y0, x1, y1), *(a[here] for a in (image, valid, whole[-1].weight))))
+    assert np.array_equal(multiband(whole, levels), multiband(cut, levels))
+    assert np.array_equal(feather(whole, reach), feather(cut, reach))
 
 
 def test_feather_fades_over_its_radius_and_respects_validity() -> None:
