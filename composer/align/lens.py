@@ -41,7 +41,10 @@ def pixel_to_plane(points: Array, distortion: Distortion, half_px: float | Array
         fall = g + r * slope
         if (fall <= 0.05).any():
             raise ComposerError("the lens polynomial folds back inside the photograph")
-        r = r - (r * g - seen) / fall
+        step = (r * g - seen) / fall
+        r = r - step
+        if np.abs(step).max(initial=0.0) < 1e-9:  # the next one would be less than rounding
+            break
     return points * np.where(seen > 1e-9, r / np.maximum(seen, 1e-9), 1)[:, None]
 
 

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.projection import magnification, on_nodes, photo_map
-from composer.backend import lookup, namespace, remap
+from composer.align.projection import magnification, on_nodes, photo_map, smooth_map
+from composer.backend import lookup, namespace, remap, scaled
 from composer.backend.parallel import over
 from composer.media.decode import store_of
 from composer.media.masks import mask_of
@@ -29,6 +29,7 @@ __all__ = [
     "warp_all",
     "warp_layer",
     "warp_mask",
+    "warp_small",
     "window_of",
 ]
 
@@ -63,6 +64,24 @@ def warp_layer(composition: Composition, layer: Layer, rect: Rect, pixels: Any, 
     return Tile(rect, *sampled, bracket=layer.bracket)
 
 
+def warp_small(
+    composition: Composition, layer: Layer, rect: Rect, pixels: Array, correct: bool = True
+) -> Tile:
+    """Warp a layer as `warp_layer` does, but for plans: by `smooth_map`.
+
+    Returns
+    -------
+    Tile
+        Its `weight` is 0 at the photo's edges to 1 at its centre: the distance to the nearest edge.
+    """
+    u, v, inside = smooth_map(composition, layer, rect)
+    image, valid = _sampled(layer, pixels, (u, v, inside), composition.white if correct else None)
+    across = 1 - np.abs(u * (2 / layer.photo.width) + (1 / layer.photo.width - 1))
+    down = 1 - np.abs(v * (2 / layer.photo.height) + (1 / layer.photo.height - 1))
+    weight = np.where(valid, np.minimum(across, down), np.float32(0))
+    return Tile(rect, image, valid, np.maximum(weight, 0), bracket=layer.bracket)
+
+
 def _sampled(layer: Layer, pixels: Any, maps: tuple[Any, Any, Any], white: float | None) -> tuple[Any, Any]:
     """Return image and validity of a photo at maps u, v, inside; uncorrected where `white` is None."""
     xp = namespace(pixels)
@@ -70,16 +89,17 @@ def _sampled(layer: Layer, pixels: Any, maps: tuple[Any, Any, Any], white: float
     u, v, valid = maps
     kx, ky = pixels.shape[1] / photo.width, pixels.shape[0] / photo.height
     same = kx == 1 and ky == 1
-    found = remap(pixels, u if same else (u + 0.5) * kx - 0.5, v if same else (v + 0.5) * ky - 0.5)
+    x, y = (u, v) if same else ((u + 0.5) * kx - 0.5, (v + 0.5) * ky - 0.5)
+    found = remap(pixels, x, y)
     if pixels.shape[2] > photo.channels:
         valid = valid & (found[:, :, -1] > _OPAQUE[photo.dtype])
         found = found[:, :, :-1]
     gain = layer.gain if correct else (1.0, 1.0, 1.0)
     image = _exposed(xp, found, gain if photo.channels == 3 else gain[:1], white or 1.0)
     if correct and layer.vignetting != (0.0, 0.0, 0.0):
-        image = image * _brightening(xp, layer, u, v)[:, :, None]
+        image = scaled(image, _brightening(xp, layer, u, v))
     if correct and layer.factors is not None:
-        image = image * on_nodes(xp, layer.photo, layer.factors, u, v)
+        image = image * on_nodes(xp, layer.photo, layer.factors, (u, v))
     return image, valid
 
 
@@ -157,12 +177,7 @@ def warp_all(small: Composition, context: Context, stage: str, correct: bool = T
 def _warp_whole(small: Composition, k: int, context: Context, correct: bool) -> Tile:
     layer = small.layers[k]
     pixels = store_of(context).pixels(layer.photo, source_shrink(small, layer))
-    u, v, inside = photo_map(np, small, layer, layer.rect)
-    image, valid = _sampled(layer, pixels, (u, v, inside), small.white if correct else None)
-    across = 1 - np.abs(2 * (u + 0.5) / layer.photo.width - 1)
-    down = 1 - np.abs(2 * (v + 0.5) / layer.photo.height - 1)
-    weight = np.where(valid, np.minimum(across, down), 0).astype(np.float32)
-    return Tile(layer.rect, image, valid, np.maximum(weight, 0), bracket=layer.bracket)
+    return warp_small(small, layer, layer.rect, pixels, correct)
 
 
 def warp_mask(small: Composition, layer: Layer, png: bytes) -> Array:

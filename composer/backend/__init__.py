@@ -14,6 +14,7 @@ from composer.backend.primitives import (
     pyr_up,
     remap,
     resize,
+    scaled,
 )
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "remap",
     "resize",
     "resolve_device",
+    "scaled",
     "to_device",
     "to_numpy",
 ]

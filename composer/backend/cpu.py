@@ -16,8 +16,9 @@ def _like(result: Array, image: Array) -> Array:
     return result if result.ndim == image.ndim else result[..., None]
 
 
-def remap(image: Array, u: Array, v: Array) -> Array:
-    found = cv2.remap(image, u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+def remap(image: Array, u: Array, v: Array, linear: bool) -> Array:
+    way = cv2.INTER_LINEAR if linear else cv2.INTER_CUBIC
+    found = cv2.remap(image, u, v, way, borderMode=cv2.BORDER_REPLICATE)
     return _like(found, image)
 
 
@@ -25,6 +26,12 @@ def lookup(image: Array, table: Array) -> Array:
     if image.dtype == np.uint8:
         return _like(cv2.LUT(image, np.ascontiguousarray(table)[None]), image)
     return np.stack([table[:, c].take(image[:, :, c]) for c in range(image.shape[2])], -1)
+
+
+def scaled(image: Array, factor: Array) -> Array:
+    # NumPy is slow over a short last axis
+    every = cv2.merge([factor] * image.shape[2]).reshape(image.shape)
+    return np.multiply(image, every, out=every)
 
 
 def pyr_down(image: Array) -> Array:

@@ -28,6 +28,7 @@ __all__ = [
     "pyr_up",
     "remap",
     "resize",
+    "scaled",
 ]
 
 
@@ -58,8 +59,8 @@ def _run(name: str, *arrays: Any, **options: Any) -> Any:
     return xp.asarray(found)
 
 
-def remap(image: Any, u: Any, v: Any) -> Any:
-    """Sample an image at (u, v) by bicubic interpolation (a = -0.75), edges repeated.
+def remap(image: Any, u: Any, v: Any, linear: bool = False) -> Any:
+    """Sample an image at (u, v) by bicubic interpolation (a = -0.75) or bilinear, edges repeated.
 
     Parameters
     ----------
@@ -70,7 +71,7 @@ def remap(image: Any, u: Any, v: Any) -> Any:
     -------
     (h, w, C) of the image's type; integer types are rounded and clipped.
     """
-    return _run("remap", image, u, v)
+    return _run("remap", image, u, v, linear=linear)
 
 
 def lookup(image: Any, table: Any) -> Any:
@@ -79,6 +80,11 @@ def lookup(image: Any, table: Any) -> Any:
     The table is a NumPy array on every device.
     """
     return _run("lookup", image, table=table)
+
+
+def scaled(image: Any, factor: Any) -> Any:
+    """Multiply all channels of (h, w, C) float32 by (h, w) float32."""
+    return _run("scaled", image, factor)
 
 
 def pyr_down(image: Any) -> Any:

@@ -18,8 +18,8 @@ from composer.align.warp import (
     shared_rect,
     source_shrink,
     warp_all,
-    warp_layer,
     warp_mask,
+    warp_small,
     window_of,
 )
 from composer.backend.parallel import over
@@ -215,7 +215,7 @@ def _finer(composition: Composition, small: Composition, context: Context) -> Ca
 
     def warp(k: int) -> Tile:
         layer, rect = fine.layers[k], Rect(*(DETAIL * side for side in small.layers[k].rect))
-        tile = warp_layer(
+        tile = warp_small(
             fine, layer, rect, store_of(context).pixels(layer.photo, source_shrink(fine, layer))
         )
         return compact(replace(tile, valid=np.broadcast_to(True, tile.valid.shape)))  # the coarse tile tells
