@@ -111,7 +111,7 @@ class _Overlap:
 
     window: Rect
     rows: slice
-    columns: Array
+    columns: slice | Array
     difference: Array
     core: Array
 
