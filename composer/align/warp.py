@@ -227,7 +227,7 @@ def place_in(tile: Tile, window: Rect, composition: Composition) -> tuple[slice,
 def place_on(composition: Composition, rect: Rect) -> tuple[slice, slice | Array]:
     """Return the canvas's rows and columns of a rectangle, which may run past the edge of a closed one."""
     rows = slice(rect.y0, rect.y1)
-    if 0 <= rect.x0 and rect.x1 <= composition.width:
+    if rect.x0 >= 0 and rect.x1 <= composition.width:
         return rows, slice(rect.x0, rect.x1)  # a view: gathering columns takes several times as long
     return rows, np.arange(rect.x0, rect.x1) % composition.width
 
