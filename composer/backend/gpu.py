@@ -50,8 +50,13 @@ void remap(const SAMPLE* image, int height, int width, int channels,
     float column = fminf(fmaxf(u[at], -4), width + 3), row = fminf(fmaxf(v[at], -4), height + 3);
     int left = (int)floorf(column) - 1, top = (int)floorf(row) - 1;
     float across[4], down[4];
-    (linear ? hat : cubic)(column - floorf(column), across);
-    (linear ? hat : cubic)(row - floorf(row), down);
+    if (linear) {
+        hat(column - floorf(column), across);
+        hat(row - floorf(row), down);
+    } else {
+        cubic(column - floorf(column), across);
+        cubic(row - floorf(row), down);
+    }
     for (int c = 0; c < channels; c++) {
         float value = 0;
         for (int i = 0; i < 4; i++) {
