@@ -85,15 +85,19 @@ def find_seams(
 
 
 def _apart(pairs: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Share pairs out among batches in which no layer comes twice: those do not touch each other's cells."""
-    batches: list[tuple[list[tuple[int, int]], set[int]]] = []
+    """Share pairs out among batches in which no layer comes twice: those do not touch each other's cells.
+
+    A layer's pairs keep their order, so the batches come to the same as pairs one by one.
+    """
+    batches: list[list[tuple[int, int]]] = []
+    after: Counter[int] = Counter()  # how many batches a layer's pairs have taken
     for pair in pairs:
-        free = next((b for b in batches if not b[1] & set(pair)), None)
-        if free is None:
-            batches.append(free := ([], set()))
-        free[0].append(pair)
-        free[1].update(pair)
-    return [batch for batch, _ in batches]
+        place = max(after[k] for k in pair)
+        if place == len(batches):
+            batches.append([])
+        batches[place].append(pair)
+        after.update({k: place + 1 - after[k] for k in pair})
+    return batches
 
 
 def compact(tile: Tile) -> Tile:
