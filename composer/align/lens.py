@@ -53,7 +53,10 @@ def pixel_to_plane(points: Array, distortion: Distortion, half_px: float | Array
         fall = g + r * slope
         if (fall <= 0.05).any():
             raise ComposerError("the lens polynomial folds back inside the photograph")
-        r = r - (r * g - seen) / fall
+        step = (r * g - seen) / fall
+        r = r - step
+        if np.abs(step).max(initial=0.0) < 1e-9:  # the next one would be less than rounding
+            break
     return points * np.where(seen > 1e-9, r / np.maximum(seen, 1e-9), 1)[:, None]
 
 
@@ -159,56 +162,53 @@ def rays(points: Array, photo: Photo, camera: Camera) -> Array:
     if camera.circle_px is not None:
         from_centre = from_centre[np.hypot(*from_centre.T) <= camera.circle_px]
     plane = pixel_to_plane(from_centre, camera.distortion, half) / camera.focal_px
-    return ray_of(plane[np.hypot(*plane.T) <= WIDEST[camera.optics]], camera.optics)[0]
+    return ray_of(plane[np.hypot(*plane.T) <= WIDEST[camera.optics]].T, camera.optics)[0].T
 
 
 def ray_of(plane: Array, optics: Optics) -> tuple[Array, Array]:
-    """Return the directions (N, 3) of points of the ideal image, in focal lengths, and their derivative.
+    """Return the directions (3, N) of points (2, N) of the ideal image, in focal lengths; the derivative.
 
-    The derivative (N, 3, 2) is by the point. Angles are t = atan r, t = r or t = 2 asin(r/2).
+    The derivative (3, 2, N) is by the point. Angles are t = atan r, t = r or t = 2 asin(r/2).
     """
-    n = len(plane)
-    derivative = np.zeros((n, 3, 2))
-    derivative[:, [0, 1], [0, 1]] = 1
+    derivative = np.zeros((3, 2, plane.shape[1]))
+    derivative[[0, 1], [0, 1]] = 1
     if optics == "rectilinear":
-        return np.concatenate([plane, np.ones((n, 1))], 1), derivative
-    r = np.maximum(np.hypot(plane[:, 0], plane[:, 1]), 1e-9)
+        return np.concatenate([plane, np.ones_like(plane[:1])]), derivative
+    r = np.maximum(np.hypot(plane[0], plane[1]), 1e-9)
     if optics == "equidistant":
-        angle, by_r = r, np.ones(n)
+        angle, by_r = r, np.ones_like(r)
     else:
         angle = 2 * np.arcsin(np.minimum(r / 2, 1))
         by_r = 1 / np.sqrt(np.maximum(1 - r * r / 4, 1e-6))
     stretch = np.sin(angle) / r
-    away = plane / r[:, None]
+    away = plane / r
     radial = np.cos(angle) * by_r - stretch
-    derivative[:, :2] = stretch[:, None, None] * np.eye(2) + radial[:, None, None] * (
-        away[:, :, None] * away[:, None, :]
-    )
-    derivative[:, 2] = -(np.sin(angle) * by_r)[:, None] * away
-    return np.concatenate([plane * stretch[:, None], np.cos(angle)[:, None]], 1), derivative
+    derivative[:2] = stretch * derivative[:2] + radial * (away[:, None] * away)
+    derivative[2] = -(np.sin(angle) * by_r) * away
+    return np.concatenate([plane * stretch, np.cos(angle)[None]]), derivative
 
 
 def drawn_at(directions: Array, optics: Optics) -> tuple[Array, Array]:
-    """Return where directions (N, 3) are drawn in the ideal image, in focal lengths (N, 2); the derivative.
+    """Return where directions (3, N) are drawn in the ideal image, in focal lengths (2, N); the derivative.
 
-    The derivative (N, 2, 3) is by the direction. Behind a rectilinear lens the nearest point is meant.
+    The derivative (2, 3, N) is by the direction. Behind a rectilinear lens the nearest point is meant.
     """
-    flat, z = directions[:, :2], directions[:, 2]
-    derivative = np.zeros((len(z), 2, 3))
+    flat, z = directions[:2], directions[2]
+    derivative = np.zeros((2, 3, len(z)))
     if optics == "rectilinear":
         z = np.maximum(z, 0.05)
-        drawn = flat / z[:, None]
-        derivative[:, [0, 1], [0, 1]] = 1 / z[:, None]
-        derivative[:, :, 2] = -drawn / z[:, None]
+        drawn = flat / z
+        derivative[[0, 1], [0, 1]] = 1 / z
+        derivative[:, 2] = -drawn / z
         return drawn, derivative
-    away = np.maximum(np.hypot(flat[:, 0], flat[:, 1]), 1e-9)
+    away = np.maximum(np.hypot(flat[0], flat[1]), 1e-9)
     angle, length2 = np.arctan2(away, z), away * away + z * z
     half = 0.5 if optics == "equisolid" else 0.0
     radius = 2 * np.sin(angle / 2) if half else angle
     by_angle = np.cos(angle * half)
-    unit = flat / away[:, None]
-    outer = unit[:, :, None] * unit[:, None, :]
+    unit = flat / away
+    outer = unit[:, None] * unit
     stretch, radial = radius / away, by_angle * z / length2
-    derivative[:, :, :2] = stretch[:, None, None] * (np.eye(2) - outer) + radial[:, None, None] * outer
-    derivative[:, :, 2] = -(by_angle * away / length2)[:, None] * unit
-    return flat * stretch[:, None], derivative
+    derivative[:, :2] = stretch * (np.eye(2)[:, :, None] - outer) + radial * outer
+    derivative[:, 2] = -(by_angle * away / length2) * unit
+    return flat * stretch, derivative

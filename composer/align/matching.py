@@ -31,8 +31,8 @@ def match_descriptors(a: Array, b: Array, ratio: float = 0.8) -> Array:
     nearest = likeness.argmax(1)
     rows = np.arange(len(a))
     best = likeness[rows, nearest]
-    mutual = likeness.argmax(0)[nearest] == rows
-    rows = rows[mutual]
+    rows = rows[likeness.max(0)[nearest] == best]  # argmax down columns takes eight times as long
+    rows = rows[np.sort(np.unique(nearest[rows], return_index=True)[1])]  # of equals the first
     rest = likeness[rows]
     rest[np.arange(len(rows)), nearest[rows]] = -1
     second = rest.max(1) if len(rows) else np.zeros(0)

@@ -91,21 +91,24 @@ def closing_pairs(pairs: list[Pair], sizes: list[tuple[int, int]]) -> list[tuple
         near.setdefault(p.i, []).append((p.j, np.linalg.inv(p.matrix)))
     chosen = set()
     for around in near.values():
-        for (i, from_i), (j, from_j) in combinations(around, 2):
-            if (min(i, j), max(i, j)) not in chosen:
-                seen = _seen_share(np.linalg.inv(from_j) @ from_i, sizes[i], sizes[j])
-                if seen >= CLOSING_SHARE:
-                    chosen.add((min(i, j), max(i, j)))
+        photos = np.array([k for k, _ in around])
+        one, other = np.triu_indices(len(around), 1)
+        into = np.stack([matrix for _, matrix in around])
+        each = np.array(sizes, float)[photos]
+        seen = _seen_share(np.linalg.inv(into)[other] @ into[one], each[one], each[other]) >= CLOSING_SHARE
+        ends = np.sort(np.stack([photos[one], photos[other]], 1)[seen], 1)
+        chosen |= {(int(i), int(j)) for i, j in ends}
     return sorted(chosen)
 
 
-def _seen_share(matrix: Array, size_i: tuple[int, int], size_j: tuple[int, int]) -> float:
-    """Return the share of photo i that a homography maps into photo j, by a grid of points."""
-    x, y = np.meshgrid((np.arange(8) + 0.5) / 8 * size_i[0], (np.arange(8) + 0.5) / 8 * size_i[1])
-    u, v, w = matrix @ np.stack([x.ravel(), y.ravel(), np.ones(64)]) * np.sign(matrix[2, 2])
-    ahead = w > 1e-9
-    inside = (u > 0) & (u < size_j[0] * w) & (v > 0) & (v < size_j[1] * w)
-    return float((ahead & inside).mean())
+def _seen_share(matrices: Array, size_i: Array, size_j: Array) -> Array:
+    """Return the shares (N,) of photos i that homographies map into photos j, by a grid of points."""
+    x, y = np.meshgrid((np.arange(8) + 0.5) / 8, (np.arange(8) + 0.5) / 8)
+    points = np.stack([x.ravel(), y.ravel(), np.ones(64)])
+    spread = matrices * np.concatenate([size_i, np.ones_like(size_i[:, :1])], 1)[:, None]
+    u, v, w = (spread @ points * np.sign(matrices[:, 2:, 2:])).transpose(1, 0, 2)
+    inside = (u > 0) & (u < size_j[:, :1] * w) & (v > 0) & (v < size_j[:, 1:] * w)
+    return np.asarray(((w > 1e-9) & inside).mean(1))
 
 
 def _preferred(votes: Array, keep: int) -> set[tuple[int, int]]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from composer.align.canvas import directions_at
 from composer.align.lens import seen_at
-from composer.align.projection import magnification, on_nodes, photo_map
+from composer.align.projection import magnification, on_nodes, photo_map, smooth_map
 from composer.backend import lookup, namespace, remap, split_alpha, weighted
 from composer.backend.parallel import over
 from composer.media.decode import store_of
@@ -31,6 +31,7 @@ __all__ = [
     "warp_all",
     "warp_layer",
     "warp_mask",
+    "warp_small",
     "window_of",
 ]
 
@@ -113,6 +114,24 @@ def _moved(pixels: Any, rect: Rect, shift: tuple[int, int]) -> tuple[Any, Any]:
     return found, valid
 
 
+def warp_small(
+    composition: Composition, layer: Layer, rect: Rect, pixels: Array, correct: bool = True
+) -> Tile:
+    """Warp a layer as `warp_layer` does, but for plans: by `smooth_map`.
+
+    Returns
+    -------
+    Tile
+        Its `weight` is 0 at the photo's edges to 1 at its centre: the distance to the nearest edge.
+    """
+    u, v, inside = smooth_map(composition, layer, rect)
+    image, valid = _sampled(layer, pixels, (u, v, inside), composition.white if correct else None)
+    across = 1 - np.abs(u * (2 / layer.photo.width) + (1 / layer.photo.width - 1))
+    down = 1 - np.abs(v * (2 / layer.photo.height) + (1 / layer.photo.height - 1))
+    weight = np.where(valid, np.minimum(across, down), np.float32(0))
+    return Tile(rect, image, valid, np.maximum(weight, 0), bracket=layer.bracket)
+
+
 def _sampled(layer: Layer, pixels: Any, maps: tuple[Any, Any, Any], white: float | None) -> tuple[Any, Any]:
     """Return image and validity of a photo at maps u, v, inside; uncorrected where `white` is None."""
     xp, photo = namespace(pixels), layer.photo
@@ -124,7 +143,7 @@ def _sampled(layer: Layer, pixels: Any, maps: tuple[Any, Any, Any], white: float
     if white is not None and layer.vignetting != (0.0, 0.0, 0.0):
         image = weighted(image, _brightening(xp, layer, u, v))
     if white is not None and layer.factors is not None:
-        image = image * on_nodes(xp, layer.photo, layer.factors, u, v)
+        image = image * on_nodes(xp, layer.photo, layer.factors, (u, v))
     return image, valid
 
 
@@ -222,12 +241,7 @@ def warp_all(small: Composition, context: Context, stage: str, correct: bool = T
 def _warp_whole(small: Composition, k: int, context: Context, correct: bool) -> Tile:
     layer = small.layers[k]
     pixels = store_of(context).pixels(layer.photo, source_shrink(small, layer))
-    u, v, inside = photo_map(np, small, layer, layer.rect)
-    image, valid = _sampled(layer, pixels, (u, v, inside), small.white if correct else None)
-    across = 1 - np.abs(2 * (u + 0.5) / layer.photo.width - 1)
-    down = 1 - np.abs(2 * (v + 0.5) / layer.photo.height - 1)
-    weight = np.where(valid, np.minimum(across, down), 0).astype(np.float32)
-    return Tile(layer.rect, image, valid, np.maximum(weight, 0), bracket=layer.bracket)
+    return warp_small(small, layer, layer.rect, pixels, correct)
 
 
 def warp_mask(small: Composition, layer: Layer, png: bytes) -> Array:
@@ -274,17 +288,20 @@ def place_in(tile: Tile, window: Rect, composition: Composition) -> tuple[slice,
     return slice(y, y + window.height), slice(x, x + window.width)
 
 
-def place_on(composition: Composition, rect: Rect) -> tuple[slice, Array]:
+def place_on(composition: Composition, rect: Rect) -> tuple[slice, slice | Array]:
     """Return the canvas's rows and columns of a rectangle, which may run past the edge of a closed one."""
-    return slice(rect.y0, rect.y1), np.arange(rect.x0, rect.x1) % composition.width
+    rows = slice(rect.y0, rect.y1)
+    if rect.x0 >= 0 and rect.x1 <= composition.width:
+        return rows, slice(rect.x0, rect.x1)  # a view: gathering columns takes several times as long
+    return rows, np.arange(rect.x0, rect.x1) % composition.width
 
 
 def meeting(composition: Composition, tiles: Sequence[Tile]) -> list[tuple[int, int]]:
     """Return the pairs (i, j) of tiles that may overlap, sorted: those in one 64 x 64 block of the canvas."""
     blocks: dict[tuple[int, int], list[int]] = {}
     for k, tile in enumerate(tiles):
-        rows, columns = place_on(composition, tile.rect)
-        for y in range(rows.start // BLOCK, -(-rows.stop // BLOCK)):
+        columns = np.arange(tile.rect.x0, tile.rect.x1) % composition.width
+        for y in range(tile.rect.y0 // BLOCK, -(-tile.rect.y1 // BLOCK)):
             for x in np.unique(columns // BLOCK).tolist():
                 blocks.setdefault((y, x), []).append(k)
     return sorted({(i, j) for block in blocks.values() for i in block for j in block if i < j})

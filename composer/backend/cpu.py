@@ -16,8 +16,9 @@ def _like(result: Array, image: Array) -> Array:
     return result if result.ndim == image.ndim else result[..., None]
 
 
-def remap(image: Array, u: Array, v: Array) -> Array:
-    found = cv2.remap(image, u, v, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+def remap(image: Array, u: Array, v: Array, linear: bool) -> Array:
+    way = cv2.INTER_LINEAR if linear else cv2.INTER_CUBIC
+    found = cv2.remap(image, u, v, way, borderMode=cv2.BORDER_REPLICATE)
     return _like(found, image)
 
 

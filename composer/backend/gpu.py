@@ -32,11 +32,17 @@ __device__ void cubic(float t, float* weights) {
     weights[3] = 1 - weights[0] - weights[1] - weights[2];
 }
 
+__device__ void hat(float t, float* weights) {
+    weights[0] = weights[3] = 0;
+    weights[1] = 1 - t;
+    weights[2] = t;
+}
+
 __device__ long long within(int i, int count) { return min(max(i, 0), count - 1); }
 
 extern "C" __global__
 void remap(const SAMPLE* image, int height, int width, int channels,
-           const float* u, const float* v, SAMPLE* out, int line) {
+           const float* u, const float* v, SAMPLE* out, int linear, int line) {
     int x = blockIdx.y * blockDim.x + threadIdx.x;
     if (x >= line) return;
     long long at = (long long)blockIdx.x * line + x;
@@ -44,8 +50,13 @@ void remap(const SAMPLE* image, int height, int width, int channels,
     float column = fminf(fmaxf(u[at], -4), width + 3), row = fminf(fmaxf(v[at], -4), height + 3);
     int left = (int)floorf(column) - 1, top = (int)floorf(row) - 1;
     float across[4], down[4];
-    cubic(column - floorf(column), across);
-    cubic(row - floorf(row), down);
+    if (linear) {
+        hat(column - floorf(column), across);
+        hat(row - floorf(row), down);
+    } else {
+        cubic(column - floorf(column), across);
+        cubic(row - floorf(row), down);
+    }
     for (int c = 0; c < channels; c++) {
         float value = 0;
         for (int i = 0; i < 4; i++) {
@@ -121,14 +132,14 @@ def _launch(kernel: Any, rows: int, line: int, *arrays_and_sizes: Any) -> None:
     kernel((rows, -(-line // THREADS)), (THREADS,), (*arguments, np.int32(line)))
 
 
-def remap(image: Any, u: Any, v: Any) -> Any:
+def remap(image: Any, u: Any, v: Any, linear: bool) -> Any:
     import cupy
 
     if _COORDINATE_STEPS:
         u, v = (cupy.rint(a * _COORDINATE_STEPS) / _COORDINATE_STEPS for a in (u, v))
     image, u, v = (cupy.ascontiguousarray(a) for a in (image, u, v))
     out = cupy.empty((*u.shape, image.shape[2]), image.dtype)
-    _launch(_kernel(_REMAP, "remap", image.dtype.name), *u.shape, image, *image.shape, u, v, out)
+    _launch(_kernel(_REMAP, "remap", image.dtype.name), *u.shape, image, *image.shape, u, v, out, int(linear))
     return out
 
 

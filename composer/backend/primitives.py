@@ -61,8 +61,8 @@ def _run(name: str, *arrays: Any, **options: Any) -> Any:
     return xp.asarray(found)
 
 
-def remap(image: Any, u: Any, v: Any) -> Any:
-    """Sample an image at (u, v) by bicubic interpolation (a = -0.75), edges repeated.
+def remap(image: Any, u: Any, v: Any, linear: bool = False) -> Any:
+    """Sample an image at (u, v) by bicubic interpolation (a = -0.75) or bilinear, edges repeated.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def remap(image: Any, u: Any, v: Any) -> Any:
     -------
     (h, w, C) of the image's type; integer types are rounded and clipped.
     """
-    return _run("remap", image, u, v)
+    return _run("remap", image, u, v, linear=linear)
 
 
 def lookup(image: Any, table: Any) -> Any:

@@ -6,9 +6,11 @@ Exit status: 0 done (also when photos were left out, which is said), 1 the job f
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go over photos and tiles
+gc.set_threshold(20_000)  # else a tenth of the start goes into looking for cycles among modules
 
 import typer
 

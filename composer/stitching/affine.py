@@ -32,24 +32,30 @@ def adjust_affine(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     for p in pairs:
         matches[[p.i, p.j]] += len(p.points_i)
     held = int(matches.argmax())
-    blocks = [(p, _rows(p.points_i, photos[p.i], unit), _rows(p.points_j, photos[p.j], unit)) for p in pairs]
     maps = np.tile(np.array([[1.0, 0], [0, 1], [0, 0]]), (n, 1, 1))
-    weights = [np.ones(len(a)) for _, a, _ in blocks]
+    i, j = (np.array(ends) for ends in zip(*((p.i, p.j) for p in pairs), strict=True))
+    sides = (
+        [_rows(p.points_i, photos[p.i], unit) for p in pairs],
+        [_rows(p.points_j, photos[p.j], unit) for p in pairs],
+    )
+    a, b = (np.ascontiguousarray(np.concatenate(rows).T) for rows in sides)
+    counts = [len(p.points_i) for p in pairs]
+    of, begin = np.repeat(np.arange(len(pairs)), counts), np.r_[0, np.cumsum(counts)[:-1]]
+    both, weight = np.concatenate([a, -b]), np.ones(len(of))
+    where = np.concatenate([3 * i[:, None] + np.arange(3), 3 * j[:, None] + np.arange(3)], 1)
     free = np.array([3 * k + c for k in range(n) if k != held for c in range(3)])
     fixed = np.arange(3 * held, 3 * held + 3)
     for _ in range(10):
         matrix = np.zeros((3 * n, 3 * n))
-        for (p, a, b), w in zip(blocks, weights, strict=True):
-            both = np.concatenate([a, -b], 1)
-            where = np.r_[3 * p.i : 3 * p.i + 3, 3 * p.j : 3 * p.j + 3]
-            matrix[np.ix_(where, where)] += (both * w[:, None]).T @ both
+        blocks = np.add.reduceat(both[:, None] * (both * weight), begin, axis=2).transpose(2, 0, 1)
+        np.add.at(matrix, (where[:, :, None], where[:, None, :]), blocks)
         right = -matrix[np.ix_(free, fixed)] @ maps[held]
         inner = matrix[np.ix_(free, free)]
         inner[np.diag_indices_from(inner)] *= 1 + 1e-12  # matches on one line leave it singular
         maps.reshape(-1, 2)[free] = np.linalg.solve(inner, right)
-        for k, (p, a, b) in enumerate(blocks):
-            distance = np.linalg.norm(a @ maps[p.i] - b @ maps[p.j], axis=1) * unit
-            weights[k] = np.minimum(1, huber_px / np.maximum(distance, 1e-9))
+        ends = (np.einsum("kn,nkc->cn", rows, maps[k[of]]) for rows, k in ((a, i), (b, j)))
+        distance = np.hypot(*np.subtract(*ends)) * unit
+        weight = np.minimum(1, huber_px / np.maximum(distance, 1e-9))
     cameras = []
     for m in maps:
         to_plane = np.eye(3)

@@ -33,11 +33,12 @@ __all__ = [
     "Transfer",
     "adjust",
     "cameras_of",
-    "cross_matrices",
-    "exp_rotation",
+    "crossed",
+    "exp_rotations",
     "grown",
     "pair_errors",
     "priors",
+    "product",
     "transfer",
 ]
 
@@ -82,25 +83,35 @@ class Lens:
         return a, b, c
 
 
-def exp_rotation(omega: Array) -> Array:
-    """Return the rotation matrix of an axis-angle vector (Rodrigues)."""
-    angle = float(np.linalg.norm(omega))
-    k = cross_matrices(omega[None] / angle)[0] if angle > 1e-12 else cross_matrices(omega[None])[0]
-    s, c = (np.sin(angle), 1 - np.cos(angle)) if angle > 1e-12 else (1.0, 0.0)
-    return np.eye(3) + s * k + c * (k @ k)
+def exp_rotations(omegas: Array) -> Array:
+    """Return the rotation matrices (n, 3, 3) of axis-angle vectors (n, 3) (Rodrigues)."""
+    angle = np.linalg.norm(omegas, axis=1)[:, None, None]
+    x, y, z = omegas.T
+    zero = np.zeros_like(x)
+    k = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
+    some = np.maximum(angle, 1e-12)
+    return np.eye(3) + np.sin(some) / some * k + (1 - np.cos(some)) / some**2 * (k @ k)
 
 
-def cross_matrices(v: Array) -> Array:
-    """Return (N, 3, 3) matrices with cross_matrices(v) @ w = v x w."""
-    zero = np.zeros(len(v))
-    x, y, z = v.T
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], 1).reshape(-1, 3, 3)
+def product(one: Array, other: Array) -> Array:
+    """Multiply small matrices (r, k, N) and (k, c, N), one a match."""
+    total = one[:, 0, None] * other[None, 0]
+    for k in range(1, len(other)):
+        total += one[:, k, None] * other[None, k]
+    return np.asarray(total)
+
+
+def crossed(one: Array, other: Array) -> Array:
+    """Return one's vectors (..., 3, N) x other's."""
+    (a, b, c), (x, y, z) = np.moveaxis(one, -2, 0), np.moveaxis(other, -2, 0)
+    return np.stack([b * z - c * y, c * x - a * z, a * y - b * x], -2)
 
 
 def _optics(lenses: list[Lens], of: Array) -> tuple[Array, Array, Array, Array]:
-    """Return for rows of matches their lens's focal_px, half_px (N,), (a, b, c) and centre, one a row."""
-    found = np.array([(la.focal_px, la.half_px, *la.distortion, *_centre(la)) for la in lenses])[of].T
-    return found[0], found[1], found[2:5], found[5:].T
+    """Return for matches their lens's focal_px, half_px (N,), (a, b, c) (3, N) and centre (2, N)."""
+    each = np.array([(la.focal_px, la.half_px, *la.distortion, *_centre(la)) for la in lenses]).T
+    found = each[:, of]
+    return found[0], found[1], found[2:5], found[5:]
 
 
 def _centre(lens: Lens) -> tuple[float, float]:
@@ -124,88 +135,106 @@ def _check_fold(lenses: list[Lens]) -> None:
             raise ComposerError(f"lens polynomial {a:.3f}, {b:.3f}, {c:.3f} folds back inside the photograph")
 
 
-def _residuals(
-    matches: Matches, rotations: list[Array], lenses: list[Lens], solved: int = 2
-) -> tuple[Array, Array]:
-    """Return where points land less where they were seen (N, 2), and the Jacobian (N, 2, 6 + 2 solved).
+def _residuals(matches: Matches, between: Array, lenses: list[Lens], solved: int = 2) -> tuple[Array, Array]:
+    """Return where points land less where they were seen (2, N), and the Jacobian (2, 3 + 2 solved, N).
 
-    Columns: omega (3) of source and of target, then those of `transfer`'s `by_lens`; rotations are
-    perturbed from the left, R <- exp(omega) R.
+    Columns: omega (3) of the target, then those of `transfer`'s `by_lens`; rotations are perturbed from the
+    left, R <- exp(omega) R. The source's omega's are minus the target's, turned by `between` (2P, 3, 3).
     """
-    turns = np.stack(rotations)
-    between = turns[matches.target] @ turns[matches.source].transpose(0, 2, 1)
     moved = transfer(matches, between, lenses, solved)
-    by_ray = moved.by_v @ between[matches.of]
-    jacobian = [by_ray @ cross_matrices(moved.ray), -moved.by_v @ cross_matrices(moved.v), moved.by_lens]
-    return moved.residual, np.concatenate(jacobian, 2)
+    return moved.residual, np.concatenate([crossed(moved.v[None], moved.by_v), moved.by_lens], 1)
+
+
+def _between(matches: Matches, rotations: list[Array]) -> Array:
+    """Return the rotation (2P, 3, 3) from source to target of each direction."""
+    turns = np.stack(rotations)
+    return np.asarray(turns[matches.target] @ turns[matches.source].transpose(0, 2, 1))
+
+
+def _with_source(blocks: Array, between: Array) -> Array:
+    """Give blocks of `_residuals`'s unknowns those of the source's omega, before the others."""
+    wide = blocks.shape[1]
+    whole = np.zeros((len(blocks), wide, wide + 3))
+    whole[:, :3, :3] = -between
+    whole[:, :, 3:] = np.eye(wide)
+    turned = whole.transpose(0, 2, 1)
+    return np.concatenate([turned @ blocks[:, :, :-1] @ whole, turned @ blocks[:, :, -1:]], 2)
 
 
 class Transfer(NamedTuple):
     """Points taken from photo to photo.
 
-    `residual` (N, 2) is where they land less where they were seen; `ray` and `v` (N, 3) are their directions
-    in the source and in the target camera; `by_v` (N, 2, 3) is the residual's derivative by v, `by_lens`
-    (N, 2, 2 solved) by log f and the first entries of `shape`, of the source's lens and of the target's.
+    `residual` (2, N) is where they land less where they were seen; `ray` and `v` (3, N) are their directions
+    in the source and in the target camera; `by_v` (2, 3, N) is the residual's derivative by v, `by_ray` by
+    the ray, `by_lens` (2, 2 solved, N) by log f and the first entries of `shape`, of the source's lens and of
+    the target's.
     """
 
     residual: Array
     ray: Array
     v: Array
     by_v: Array
+    by_ray: Array
     by_lens: Array
 
 
 def transfer(matches: Matches, between: Array, lenses: list[Lens], solved: int) -> Transfer:
     """Take points to where a matrix for each direction (2P, 3, 3) says that the other photo sees them."""
-    turn = between[matches.of]
+    turn = between.transpose(1, 2, 0)[:, :, matches.of]
     f_i, half_i, abc_i, centre_i = _optics(lenses, matches.source[matches.of])
     f_j, half_j, abc_j, centre_j = _optics(lenses, matches.target[matches.of])
-    plane = pixel_to_plane(matches.given - centre_i, tuple(abc_i), half_i)
-    ray, ray_by_plane = ray_of(plane / f_i[:, None], lenses[0].optics)
-    v = (turn @ ray[:, :, None])[:, :, 0]
+    plane = pixel_to_plane((matches.given - centre_i).T, tuple(abc_i), half_i).T
+    ray, ray_by_plane = ray_of(plane / f_i, lenses[0].optics)
+    v = product(turn, ray[:, None])[:, 0]
     drawn, drawn_by_v = drawn_at(v, lenses[0].optics)
-    u = drawn * f_j[:, None]
+    u = drawn * f_j
     g, slope, bend = _bend(u, abc_j, half_j)
-    residual = u * g[:, None] + centre_j - matches.seen
+    residual = u * g + centre_j - matches.seen
 
-    by_v = (bend @ drawn_by_v) * f_j[:, None, None]
-    by_point = (by_v @ turn @ ray_by_plane) / f_i[:, None, None]
+    by_v = product(bend, drawn_by_v) * f_j
+    by_ray = product(by_v, turn)
+    by_point = product(by_ray, ray_by_plane) / f_i
     g_i, slope_i, bend_i = _bend(plane, abc_i, half_i)
-    by_lens = np.empty((len(u), 2, 2 * solved))
-    by_lens[:, :, 0] = -(by_point @ plane[:, :, None])[:, :, 0]
+    by_lens = np.empty((2, 2 * solved, u.shape[1]))
+    by_lens[:, 0] = -product(by_point, plane[:, None])[:, 0]
     # r_seen = r g(r; a, b, c) is fixed: dr/db = -r (r^2 - 1) / (g + r g')
-    r = np.hypot(*plane.T) / half_i
-    shift = -plane / (g_i + r * slope_i)[:, None]
-    centre = -half_i[:, None, None] * np.linalg.inv(bend_i) if solved > 4 else None
-    by_lens[:, :, 1:solved] = by_point @ _by_shape(shift, r, centre)[:, :, : solved - 1]
-    r = np.hypot(*u.T) / half_j
-    by_lens[:, :, solved] = u * (g + r * slope)[:, None]
-    centre = half_j[:, None, None] * np.eye(2) if solved > 4 else None
-    by_lens[:, :, solved + 1 :] = _by_shape(u, r, centre)[:, :, : solved - 1]
-    return Transfer(residual, ray, v, by_v, by_lens)
+    r = np.hypot(plane[0], plane[1]) / half_i
+    centre = -half_i * _inverse(bend_i) if solved > 4 else None
+    by_shape = _by_shape(-plane / (g_i + r * slope_i), r, centre)
+    by_lens[:, 1:solved] = product(by_point, by_shape[:, : solved - 1])
+    r = np.hypot(u[0], u[1]) / half_j
+    by_lens[:, solved] = u * (g + r * slope)
+    centre = half_j * np.eye(2)[:, :, None] if solved > 4 else None
+    by_lens[:, solved + 1 :] = _by_shape(u, r, centre)[:, : solved - 1]
+    return Transfer(residual, ray, v, by_v, by_ray, by_lens)
 
 
 def _bend(plane: Array, abc: Array, half: Array) -> tuple[Array, Array, Array]:
-    """Return the polynomial g, its slope, and d(p g(|p|))/dp = g I + g'/(r half^2) p p', (N, 2, 2)."""
-    r = np.hypot(plane[:, 0], plane[:, 1]) / half
+    """Return the polynomial g, its slope, and d(p g(|p|))/dp = g I + g'/(r half^2) p p', (2, 2, N)."""
+    r = np.hypot(plane[0], plane[1]) / half
     g, slope = polynomial(r, tuple(abc))
-    bend = slope / np.maximum(r, 1e-9) / half**2
-    by_plane = bend[:, None, None] * (plane[:, :, None] * plane[:, None, :])
-    by_plane[:, [0, 1], [0, 1]] += g[:, None]
+    by_plane = slope / np.maximum(r, 1e-9) / half**2 * (plane[:, None] * plane)
+    by_plane[[0, 1], [0, 1]] += g
     return g, slope, by_plane
 
 
+def _inverse(matrices: Array) -> Array:
+    """Return the inverse of (2, 2, N) matrices."""
+    (a, b), (c, d) = matrices
+    return np.array([[d, -b], [-c, a]]) / (a * d - b * c)
+
+
 def _by_shape(along: Array, r: Array, centre: Array | None) -> Array:
-    """Return derivatives (N, 2, 3 or 5) by b, a, c: `along` times r^k - 1, and by the optical centre."""
-    powers = np.stack([r**2, r**3, r], 1) - 1
-    by_polynomial = along[:, :, None] * powers[:, None, :]
-    return by_polynomial if centre is None else np.concatenate([by_polynomial, centre], 2)
+    """Return derivatives (2, 3 or 5, N) by b, a, c: `along` times r^k - 1, and by the optical centre."""
+    powers = np.stack([r**2, r**3, r]) - 1
+    by_polynomial = along[:, None] * powers
+    return by_polynomial if centre is None else np.concatenate([by_polynomial, centre], 1)
 
 
 def pair_errors(pairs: list[Pair], rotations: list[Array], lenses: list[Lens]) -> list[Array]:
     """Return for each pair each match's larger distance in pixels, of its two directions (N,)."""
-    parts = in_parts(pairs)
-    return [e for m in parts for e in larger_of_both(m, _residuals(m, rotations, lenses)[0])]
+    found = [(m, _residuals(m, _between(m, rotations), lenses)[0]) for m in in_parts(pairs)]
+    return [e for m, residual in found for e in larger_of_both(m, residual)]
 
 
 def adjust(
@@ -246,11 +275,15 @@ def adjust(
     def equations(state: tuple[list[Array], list[Lens]]) -> Equations:
         turns, optics = state
         each = [optics[k] for k in lens_of]
-        blocks = [weighted_blocks(m, *_residuals(m, turns, each, solved), huber_px) for m in parts]
+        blocks = []
+        for m in parts:
+            between = _between(m, turns)
+            cost, found = weighted_blocks(m, *_residuals(m, between, each, solved), huber_px)
+            blocks.append((cost, _with_source(found, between)))
         return assembled(blocks, where, *priors(optics, 3 * n, solved))
 
     def moved(state: tuple[list[Array], list[Lens]], step: Array) -> tuple[list[Array], list[Lens]]:
-        turned = [exp_rotation(w) @ r for w, r in zip(step[: 3 * n].reshape(-1, 3), state[0], strict=True)]
+        turned = list(exp_rotations(step[: 3 * n].reshape(-1, 3)) @ np.stack(state[0]))
         return turned, grown(state[1], step[3 * n :].reshape(-1, solved))
 
     return minimise((rotations, lenses), equations, moved, iterations, tolerance)

@@ -18,11 +18,11 @@ from composer.align.warp import (
     shared_rect,
     source_shrink,
     warp_all,
-    warp_layer,
     warp_mask,
+    warp_small,
     window_of,
 )
-from composer.backend.parallel import over
+from composer.backend.parallel import over, together
 from composer.errors import OptionError
 from composer.media.decode import store_of
 from composer.media.naming import naming
@@ -82,16 +82,18 @@ class CompensateExposure:
         small = reduced(composition, 2 * seam_step(composition))
         tiles = warp_all(small, context, "exposure", correct=False)
         known = not self.anchor and _known(composition)
-        layers = composition.layers if known else self._evened(small, composition.layers, tiles)
+        layers = composition.layers if known else self._evened(small, composition.layers, tiles, context)
         if self.brackets == "auto":
             layers = bracketed(layers, known or bool(self.anchor))
         gains = np.array([la.gain for la in layers])
         white = white_level(tiles, gains) if _integers(composition) else 1.0
         return replace(composition, layers=layers, white=white)
 
-    def _evened(self, small: Composition, layers: tuple[Layer, ...], tiles: list[Tile]) -> tuple[Layer, ...]:
-        radii2 = [radius2(small, la) for la in small.layers]
-        found = [_overlap(small, tiles, radii2, pair) for pair in meeting(small, tiles)]
+    def _evened(
+        self, small: Composition, layers: tuple[Layer, ...], tiles: list[Tile], context: Context
+    ) -> tuple[Layer, ...]:
+        radii2 = together(context, lambda la: radius2(small, la), small.layers)
+        found = together(context, lambda ij: _overlap(small, tiles, radii2, ij), meeting(small, tiles))
         overlaps = [o for o in found if o is not None]
         gains, fall_off = solve_exposure(overlaps, len(tiles), self._anchor(layers))
         return tuple(
@@ -197,15 +199,14 @@ class FindSeams:
         if any(la.photo.include for la in small.layers):
             tiles = with_claims(small, tiles, _included(small, tiles))
         if self.ghosts == "remove":
-            tiles = without_moving(small, tiles, moving_regions(small, tiles))
+            tiles = without_moving(small, tiles, moving_regions(small, tiles, context=context))
         between = Differences(small, tiles, _finer(composition, small, context) if step >= DETAIL else None)
-        between.prepare(neighbours(nearest_centre(small, tiles), small.closed), context)
-        seams = find_seams(small, tiles, between)
+        seams = find_seams(small, tiles, between, context)
         if self.ghosts == "keep":
-            regions = moving_regions(small, tiles, neighbours(seams, small.closed))
+            regions = moving_regions(small, tiles, neighbours(seams, small.closed), context)
             claims = whole_regions(small, tiles, regions, seams)
             if (claims >= 0).any():
-                seams = find_seams(small, with_claims(small, tiles, claims), between)
+                seams = find_seams(small, with_claims(small, tiles, claims), between, context)
         return replace(composition, seam_step=step, seams=seams)
 
 
@@ -215,7 +216,7 @@ def _finer(composition: Composition, small: Composition, context: Context) -> Ca
 
     def warp(k: int) -> Tile:
         layer, rect = fine.layers[k], Rect(*(DETAIL * side for side in small.layers[k].rect))
-        tile = warp_layer(
+        tile = warp_small(
             fine, layer, rect, store_of(context).pixels(layer.photo, source_shrink(fine, layer))
         )
         return compact(replace(tile, valid=np.broadcast_to(True, tile.valid.shape)))  # the coarse tile tells

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.projection import photo_map
+from composer.align.projection import smooth_map
 from composer.align.warp import exposed
 from composer.records import Composition, Layer, Tile, to_linear
 
@@ -64,7 +64,7 @@ def collect_overlap(
 
 def radius2(composition: Composition, layer: Layer) -> Array:
     """Return on a layer's rectangle (h, w) squared distances from the photo's centre, in half diagonals."""
-    u, v, _ = photo_map(np, composition, layer, layer.rect)
+    u, v, _ = smooth_map(composition, layer, layer.rect)
     photo = layer.photo
     half = math.hypot(photo.width, photo.height) / 2
     squared = ((u - (photo.width - 1) / 2) / half) ** 2 + ((v - (photo.height - 1) / 2) / half) ** 2

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.warp import meeting, place_in, place_on, shared_rect, window_of
-from composer.records import Composition, Rect, Tile
+from composer.backend.parallel import together
+from composer.records import Composition, Context, Rect, Tile
 from composer.stitching.seams import values_of
 
 Array = NDArray[Any]
@@ -48,7 +49,10 @@ class Region:
 
 
 def moving_regions(
-    small: Composition, tiles: Sequence[Tile], pairs: Sequence[tuple[int, int]] | None = None
+    small: Composition,
+    tiles: Sequence[Tile],
+    pairs: Sequence[tuple[int, int]] | None = None,
+    context: Context | None = None,
 ) -> list[Region]:
     """Find where overlapping layers show different things.
 
@@ -60,19 +64,25 @@ def moving_regions(
         Its layers, their exposure corrected.
     pairs : sequence of (i, j) or None
         The layers to compare; None compares all that overlap.
+    context : Context or None
+        Whose threads to use; None works alone.
     """
-    found = []
-    for i, j in meeting(small, tiles) if pairs is None else pairs:
-        window = shared_rect(tiles[i].rect, tiles[j].rect, small)
+
+    def between(pair: tuple[int, int]) -> list[Region]:
+        window = shared_rect(tiles[pair[0]].rect, tiles[pair[1]].rect, small)
         if window is None:
-            continue
-        a, b = (window_of(tiles[k], window, small) for k in (i, j))
+            return []
+        a, b = (window_of(tiles[k], window, small) for k in pair)
+        found = []
         for mask, (x, y, width, height) in _regions(a, b):
             part = Rect(window.x0 + x, window.y0 + y, window.x0 + x + width, window.y0 + y + height)
             cut = slice(y, y + height), slice(x, x + width)
             outlines = _outline(values_of(a)[cut], mask), _outline(values_of(b)[cut], mask)
-            found.append(Region(i, j, part, mask, outlines))
-    return found
+            found.append(Region(*pair, part, mask, outlines))
+        return found
+
+    compared = meeting(small, tiles) if pairs is None else pairs
+    return [region for found in together(context or Context(), between, compared) for region in found]
 
 
 def without_moving(small: Composition, tiles: Sequence[Tile], regions: Sequence[Region]) -> list[Tile]:

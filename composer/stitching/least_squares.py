@@ -24,14 +24,14 @@ State = TypeVar("State")
 __all__ = ["Equations", "Matches", "assembled", "in_parts", "larger_of_both", "minimise", "weighted_blocks"]
 
 DENSE = 600  # unknowns up to which the normal equations are an array: SciPy takes time to import
-PART = 20_000  # matches whose Jacobian is formed at once
+PART = 4_000  # matches whose Jacobian is formed at once
 
 
 class Matches:
     """Matches of some pairs, each in both directions, as arrays.
 
-    `of` (N,) is each row's direction, `source` and `target` (2P,) each direction's photos, `spans`
-    where each direction's rows lie.
+    `given` and `seen` (2, N) are points in the source and in the target, `of` (N,) each match's direction,
+    `source` and `target` (2P,) each direction's photos, `spans` where each direction's matches lie.
     """
 
     def __init__(self, pairs: list[Pair]) -> None:
@@ -41,8 +41,8 @@ class Matches:
         stops = np.cumsum(counts)
         self.source = np.array([e[0] for e in ends])
         self.target = np.array([e[1] for e in ends])
-        self.given = np.concatenate([e[2] for e in ends])
-        self.seen = np.concatenate([e[3] for e in ends])
+        self.given = np.ascontiguousarray(np.concatenate([e[2] for e in ends]).T)
+        self.seen = np.ascontiguousarray(np.concatenate([e[3] for e in ends]).T)
         self.of = np.repeat(np.arange(len(ends)), counts)
         self.spans = [slice(int(b - a), int(b)) for a, b in zip(counts, stops, strict=True)]
 
@@ -67,7 +67,7 @@ def in_parts(pairs: list[Pair]) -> list[Matches]:
 
 def larger_of_both(matches: Matches, residual: Array) -> list[Array]:
     """Return for each pair each match's larger distance (N,), of its two directions."""
-    distance = np.hypot(residual[:, 0], residual[:, 1])
+    distance = np.hypot(residual[0], residual[1])
     each = [distance[span] for span in matches.spans]
     half = len(each) // 2
     return [np.maximum(there, back) for there, back in zip(each[:half], each[half:], strict=True)]
@@ -76,14 +76,16 @@ def larger_of_both(matches: Matches, residual: Array) -> list[Array]:
 def weighted_blocks(
     matches: Matches, residual: Array, jacobian: Array, huber_px: float
 ) -> tuple[float, Array]:
-    """Return the Huber cost, and for each direction J'WJ and, as last column, J'Wr: (2P, C, C + 1)."""
-    wide = jacobian.shape[2]
-    distance = np.hypot(residual[:, 0], residual[:, 1])
+    """Return the Huber cost, and for each direction J'WJ and, as last column, J'Wr: (2P, C, C + 1).
+
+    `residual` (2, N) and `jacobian` (2, C, N) have matches last: NumPy is slow over short last axes.
+    """
+    distance = np.hypot(residual[0], residual[1])
     weight = np.minimum(1, huber_px / np.maximum(distance, 1e-12))
     cost = float(np.sum(np.where(weight < 1, huber_px * (2 * distance - huber_px), distance**2)))
-    weighted = jacobian * weight[:, None, None]
-    joined = np.concatenate([jacobian, residual[:, :, None]], 2)
-    each = [weighted[s].reshape(-1, wide).T @ joined[s].reshape(-1, wide + 1) for s in matches.spans]
+    across, down = jacobian * weight
+    joined_across, joined_down = np.concatenate([jacobian, residual[:, None]], 1).transpose(0, 2, 1)
+    each = [across[:, s] @ joined_across[s] + down[:, s] @ joined_down[s] for s in matches.spans]
     return cost, np.stack(each)
 
 

@@ -22,10 +22,11 @@ from composer.records import Camera, Photo
 from composer.stitching.bundle import (
     Lens,
     cameras_of,
-    cross_matrices,
-    exp_rotation,
+    crossed,
+    exp_rotations,
     grown,
     priors,
+    product,
     transfer,
 )
 from composer.stitching.least_squares import (
@@ -81,7 +82,7 @@ def plane_errors(pairs: list[Pair], poses: list[Pose], lenses: list[Lens], lens_
 
 
 def _residuals(matches: Matches, poses: list[Pose], lenses: list[Lens]) -> tuple[Array, Array]:
-    """Return where points land less where they were seen (N, 2), and the Jacobian (N, 2, 16).
+    """Return where points land less where they were seen (2, N), and the Jacobian (2, 16, N).
 
     Columns: omega and c of source, the same of target, log f and b of source, log f and b of target;
     rotations are perturbed from the left, R <- exp(omega) R.
@@ -90,18 +91,20 @@ def _residuals(matches: Matches, poses: list[Pose], lenses: list[Lens]) -> tuple
     turns = np.stack([p.rotation for p in poses])
     back = np.linalg.inv(maps)[matches.source]
     between = maps[matches.target] @ back
-    residual, ray, v, by_v, by_lens = transfer(matches, between, lenses, SOLVED)
+    residual, ray, v, by_v, by_ray, by_lens = transfer(matches, between, lenses, SOLVED)
     # v = M_j X, X = M_i^-1 ray, and d(M X) = omega x M X - R dc X_z
-    depth = (back[:, 2][matches.of] * ray).sum(1)[:, None, None]
-    by_ray = by_v @ between[matches.of]
+    depth = (back[:, 2].T[:, matches.of] * ray).sum(0)
+    of_source, of_target = (
+        turns.transpose(1, 2, 0)[:, :, k[matches.of]] for k in (matches.source, matches.target)
+    )
     jacobian = [
-        by_ray @ cross_matrices(ray),
-        by_ray @ turns[matches.source][matches.of] * depth,
-        -by_v @ cross_matrices(v),
-        -by_v @ turns[matches.target][matches.of] * depth,
+        crossed(by_ray, ray[None]),
+        product(by_ray, of_source) * depth,
+        crossed(v[None], by_v),
+        product(by_v, of_target) * -depth,
         by_lens,
     ]
-    return residual, np.concatenate(jacobian, 2)
+    return residual, np.concatenate(jacobian, 1)
 
 
 def adjust_poses(
@@ -128,9 +131,10 @@ def adjust_poses(
 
     def moved(state: tuple[list[Pose], list[Lens]], step: Array) -> tuple[list[Pose], list[Lens]]:
         steps = step[: 6 * n].reshape(-1, 6)
+        turns = exp_rotations(steps[:, :3])
         there = [
-            Pose(exp_rotation(s[:3]) @ p.rotation, p.centre + s[3:])
-            for s, p in zip(steps, state[0], strict=True)
+            Pose(turn @ p.rotation, p.centre + s[3:])
+            for turn, s, p in zip(turns, steps, state[0], strict=True)
         ]
         return there, grown(state[1], step[6 * n :].reshape(-1, SOLVED))
 

@@ -25,6 +25,7 @@ OWN_LENS_GAIN = 0.6  # own focal lengths must lower the cost to this
 WHOLE_LENS_GAIN, WHOLE_LENS_PHOTOS = 0.8, 5  # a, c and the optical centre must lower it to this
 ENOUGH_MATCHES = 3000  # to look for contradictions; the cameras are then adjusted to all matches
 TRIAL_MATCHES = 800  # to see whether other lenses or a flat scene fit far better
+TRIAL_TOLERANCE = 1e-3  # whose decision is not that fine
 FLAT_FOCAL = 3.0  # scans look like turns of a camera with a lens longer than this many photo widths
 FLAT_GAIN = 0.5  # a flat scene must lower the cost of turning to this: it has twice the unknowns
 AFFINE_GAIN = 0.7  # perspective must lower the cost of affine maps to this
@@ -225,7 +226,7 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     own_of = list(range(len(photos)))
     own = [replace(lenses[k], shape_prior=lenses[k].shape, shape_sigma=(0.003,) * 5) for k in lens_of]
     few = _thinned(believed, TRIAL_MATCHES)
-    own_rotations, own = adjust(few, rotations, own, own_of, huber_px)
+    own_rotations, own = adjust(few, rotations, own, own_of, huber_px, tolerance=TRIAL_TOLERANCE)
     freed = _cost(_errors(few, own_rotations, own, own_of), huber_px)
     if freed < OWN_LENS_GAIN * _cost(_errors(few, rotations, lenses, lens_of), huber_px):
         rotations, lenses, lens_of = *adjust(believed, own_rotations, own, own_of, huber_px), own_of
@@ -237,7 +238,7 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     unknowns = 3 * len(photos) - 3 + 2 * len(lenses)
     if len(photos) >= WHOLE_LENS_PHOTOS:
         few = _thinned(believed, TRIAL_MATCHES)
-        turned, whole = adjust(few, rotations, lenses, lens_of, huber_px, solved=6)
+        turned, whole = adjust(few, rotations, lenses, lens_of, huber_px, tolerance=TRIAL_TOLERANCE, solved=6)
         better = _cost(_errors(few, turned, whole, lens_of), huber_px)
         if better < WHOLE_LENS_GAIN * _cost(_errors(few, rotations, lenses, lens_of), huber_px):
             rotations, lenses = adjust(believed, turned, whole, lens_of, huber_px, solved=6)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.warp import place_in, place_on, shared_rect, window_of
-from composer.backend.parallel import over
+from composer.backend.parallel import together
 from composer.records import Composition, Context, Rect, Tile
 
 Array = NDArray[Any]
@@ -43,7 +43,12 @@ CORE = 0.25
 DETAIL = 2  # how much finer than the seams' grid layers are compared
 
 
-def find_seams(composition: Composition, tiles: Sequence[Tile], between: Differences | None = None) -> Array:
+def find_seams(
+    composition: Composition,
+    tiles: Sequence[Tile],
+    between: Differences | None = None,
+    context: Context | None = None,
+) -> Array:
     """Assign every cell of a (reduced) canvas to a layer.
 
     Parameters
@@ -55,20 +60,44 @@ def find_seams(composition: Composition, tiles: Sequence[Tile], between: Differe
         the edge of a closed canvas.
     between : Differences or None
         How visible a seam would be, found before for the same layers, whichever of their cells are valid.
+    context : Context or None
+        Whose threads to use; None works alone, to the same end.
 
     Returns
     -------
     (H, W) int16 array; cells that no layer covers belong to the nearest layer.
     """
     labels = nearest_centre(composition, tiles)
-    between = between or Differences(composition, tiles)
+    between, context = between or Differences(composition, tiles), context or Context()
     for level in range(LEVELS - 1, -1, -1):
-        for i, j in neighbours(labels, composition.closed):
-            overlap = between.of((i, j))
+
+        def move(pair: tuple[int, int], level: int = level) -> None:
+            overlap = between.of(pair)
             if overlap is not None:
-                one, other = (tiles[k].valid[place_in(tiles[k], overlap.window, composition)] for k in (i, j))
-                _swap(labels, overlap, (i, j), one & other, level)
+                one, other = (tiles[k].valid[place_in(tiles[k], overlap.window, composition)] for k in pair)
+                _swap(labels, overlap, pair, one & other, level)
+
+        pairs = neighbours(labels, composition.closed)
+        between.prepare(pairs, context)
+        for batch in _apart(pairs):
+            together(context, move, batch)
     return _extend(labels)
+
+
+def _apart(pairs: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
+    """Share pairs out among batches in which no layer comes twice: those do not touch each other's cells.
+
+    A layer's pairs keep their order, so the batches come to the same as pairs one by one.
+    """
+    batches: list[list[tuple[int, int]]] = []
+    after: Counter[int] = Counter()  # how many batches a layer's pairs have taken
+    for pair in pairs:
+        place = max(after[k] for k in pair)
+        if place == len(batches):
+            batches.append([])
+        batches[place].append(pair)
+        after.update({k: place + 1 - after[k] for k in pair})
+    return batches
 
 
 def compact(tile: Tile) -> Tile:
@@ -111,7 +140,7 @@ class _Overlap:
 
     window: Rect
     rows: slice
-    columns: Array
+    columns: slice | Array
     difference: Array
     core: Array
 
@@ -139,16 +168,16 @@ class Differences:
         self._locks = [threading.Lock() for _ in tiles]
 
     def prepare(self, pairs: Sequence[tuple[int, int]], context: Context) -> None:
-        """Look at pairs on the context's threads, from left to right."""
-        self._uses.update(k for pair in pairs for k in pair)
-        order = sorted(pairs, key=lambda ij: (max(self._tiles[k].rect.x0 for k in ij), ij))
-        self._found.update(zip(order, over(context, "seams", self._made, order), strict=True))
+        """Look at pairs that are new on the context's threads, from left to right."""
+        new = [pair for pair in pairs if pair not in self._found]
+        self._uses.update(k for pair in new for k in pair)
+        order = sorted(new, key=lambda ij: (max(self._tiles[k].rect.x0 for k in ij), ij))
+        self._found.update(zip(order, together(context, self._made, order), strict=True))
 
     def of(self, pair: tuple[int, int]) -> _Overlap | None:
         """Return how two layers differ where they meet, None where they do not."""
         if pair not in self._found:
-            self._uses.update(pair)
-            self._found[pair] = self._made(pair)
+            self.prepare([pair], Context())
         return self._found[pair]
 
     def _made(self, pair: tuple[int, int]) -> _Overlap | None:
@@ -227,10 +256,10 @@ def _swap(labels: Array, overlap: _Overlap, pair: tuple[int, int], both: Array, 
     if chosen is None:
         return
     open_cells, takes_i = (_whole(c, step, owner.shape) for c in chosen)
-    change = open_cells & free
-    labels[overlap.rows, overlap.columns] = np.where(
-        change, np.where(takes_i, np.int16(i), np.int16(j)), owner
-    )
+    y, x = np.nonzero(open_cells & free)  # others may be changed by other threads
+    first = overlap.rows.start
+    columns = np.arange(labels.shape[1])[overlap.columns][x]
+    labels[first + y, columns] = np.where(takes_i[y, x], np.int16(i), np.int16(j))
 
 
 def _difference(a: Tile, b: Tile) -> Array:

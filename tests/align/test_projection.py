@@ -11,7 +11,7 @@ import pytest
 
 from composer.align.canvas import canvas_directions, directions_to_canvas
 from composer.align.lens import project, rays
-from composer.align.projection import layer_rect, photo_directions, photo_map
+from composer.align.projection import layer_rect, photo_directions, photo_map, smooth_map
 from composer.align.warp import meeting, shared_rect
 from composer.errors import OptionError
 from composer.records import FLAT, Camera, Composition, Layer, Optics, Photo, Projection, Rect, Tile
@@ -134,6 +134,23 @@ def test_a_mesh_moves_what_is_taken_from_the_photo() -> None:
     np.testing.assert_allclose(moved_u - u, 3, atol=1e-4)
     np.testing.assert_allclose(moved_v, v, atol=1e-4)
     assert moved_u[inside].max() <= 299.5
+
+
+@pytest.mark.parametrize("projection", PROJECTIONS)
+@pytest.mark.parametrize("bent", [False, True])
+def test_a_smooth_map_is_the_map(projection: Projection, bent: bool) -> None:
+    view = View(fov=(100.0, 0.0)) if projection == "plane" else None
+    canvas = without_unseen(fit_canvas(layers(*range(0, 360, 40), pitch=30), projection, view))
+    down, across = np.mgrid[0:33, 0:49].astype(np.float32)
+    mesh = np.stack([3 * np.sin(across / 9), 2 * np.cos(down / 7)], -1) if bent else None
+    for layer in canvas.layers:
+        layer = replace(layer, mesh=mesh)
+        u, v, inside = photo_map(np, canvas, layer, layer.rect)
+        near_u, near_v, seen = smooth_map(canvas, layer, layer.rect)
+        assert (seen != inside).sum() <= 0.02 * inside.sum()
+        both = seen & inside
+        np.testing.assert_allclose(near_u[both], u[both], atol=0.1)
+        np.testing.assert_allclose(near_v[both], v[both], atol=0.1)
 
 
 def test_tiles_that_meet_around_a_closed_canvas_are_found() -> None:

@@ -51,13 +51,18 @@ def cubic(distance: Array) -> Array:
     return np.where(d <= 1, near, np.where(d < 2, far, 0))
 
 
-def sampled(image: Array, u: Array, v: Array) -> Array:
-    """Sample an image by `cubic`, edges repeated."""
+def hat(distance: Array) -> Array:
+    """The kernel of bilinear interpolation."""
+    return np.maximum(1 - np.abs(distance), 0)
+
+
+def sampled(image: Array, u: Array, v: Array, kernel: Callable[[Array], Array] = cubic) -> Array:
+    """Sample an image by a kernel, edges repeated."""
     total = np.zeros((*u.shape, image.shape[2]))
     for i in range(-1, 3):
         for j in range(-1, 3):
             y, x = np.floor(v).astype(int) + i, np.floor(u).astype(int) + j
-            weight = cubic(v - y) * cubic(u - x)
+            weight = kernel(v - y) * kernel(u - x)
             pixel = image[np.clip(y, 0, image.shape[0] - 1), np.clip(x, 0, image.shape[1] - 1)]
             total += weight[..., None] * pixel
     return total
@@ -86,6 +91,14 @@ def test_remap(put: Put, rng: np.random.Generator, dtype: str, top: int, channel
         assert off.max() <= 1
         assert (off > 0).mean() < 0.01  # sums that lie halfway between two codes
         assert {0, top} <= set(np.unique(wanted))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+def test_bilinear_remap(put: Put, rng: np.random.Generator, channels: int) -> None:
+    nodes = rng.random((20, 28, channels)).astype(np.float32)
+    u, v = coordinates(rng, 28, 1 / 32), coordinates(rng, 20, 1 / 32)
+    found = numpy_of(backend.remap(put(nodes), put(u), put(v), linear=True), put)
+    np.testing.assert_allclose(found, sampled(nodes, u, v, hat), atol=3e-6)
 
 
 def test_remap_of_one_pixel_is_that_pixel(put: Put, rng: np.random.Generator) -> None:

@@ -16,19 +16,23 @@ from composer.samples import rotation
 from composer.stitching import least_squares
 from composer.stitching.bundle import (
     Lens,
+    _between,
     _residuals,
+    _with_source,
     adjust,
     cameras_of,
-    exp_rotation,
+    exp_rotations,
     pair_errors,
 )
 from composer.stitching.least_squares import Matches
+
+Array = NDArray[np.float64]
 
 LENS = Lens(focal_px=520.0, half_px=200.0, centre=(299.5, 199.5), shape=(-0.02, 0.0, 0.0, 0.0, 0.0))
 ANGLES = [(0, 0, 0), (25, 3, 2), (50, -4, -1), (24, 20, 3)]
 
 
-def seen_pairs(turns: list[NDArray[np.float64]], lenses: list[Lens], noise: float = 0.0) -> list[Pair]:
+def seen_pairs(turns: list[Array], lenses: list[Lens], noise: float = 0.0) -> list[Pair]:
     """Make exact matches of random directions between photos that overlap."""
     rng = np.random.default_rng(3)
     rays = rng.normal(size=(6000, 3))
@@ -50,25 +54,43 @@ def seen_pairs(turns: list[NDArray[np.float64]], lenses: list[Lens], noise: floa
     return pairs
 
 
+def whole_jacobian(matches: Matches, turns: list[Array], lenses: list[Lens], solved: int) -> Array:
+    """Return the Jacobian (N, 2, C) with the columns of the source's omega."""
+    between = _between(matches, turns)
+    jacobian = _residuals(matches, between, lenses, solved)[1].transpose(2, 0, 1)
+    return np.concatenate([-jacobian[:, :, :3] @ between[matches.of], jacobian], 2)
+
+
+def test_blocks_with_the_source_are_those_of_the_whole_jacobian() -> None:
+    turns = [rotation(*a) for a in ANGLES]
+    matches = Matches(seen_pairs(turns, [LENS] * 4, noise=1.0))
+    between, whole = _between(matches, turns), whole_jacobian(matches, turns, [LENS] * 4, 2)
+    residual, jacobian = _residuals(matches, between, [LENS] * 4)
+    _, blocks = least_squares.weighted_blocks(matches, residual, jacobian, 1e9)
+    for span, found in zip(matches.spans, _with_source(blocks, between), strict=True):
+        rows, seen = whole[span].reshape(-1, 10), residual[:, span].T.reshape(-1, 1)
+        np.testing.assert_allclose(found, rows.T @ np.c_[rows, seen], rtol=1e-9, atol=1e-6)
+
+
 @pytest.mark.parametrize("optics", get_args(Optics))
 def test_the_jacobian_is_the_derivative(optics: Optics) -> None:
     turns = [rotation(*a) for a in ANGLES]
     shapes = [(-0.02 + 0.004 * k, 0.004 * k, 0.01 - 0.003 * k, 0.01 * k, -0.02) for k in range(4)]
     lenses = [replace(LENS, focal_px=520 + 5 * k, shape=shapes[k], optics=optics) for k in range(4)]
     matches = Matches(seen_pairs(turns, lenses, noise=1.0))
-    _, jacobian = _residuals(matches, turns, lenses, 6)
+    jacobian = whole_jacobian(matches, turns, lenses, 6)
     step = 1e-6
 
-    def moved(photo: int, column: int, sign: float) -> NDArray[np.float64]:
+    def moved(photo: int, column: int, sign: float) -> Array:
         t, le = list(turns), list(lenses)
         if column < 3:
-            t[photo] = exp_rotation(sign * step * np.eye(3)[column]) @ t[photo]
+            t[photo] = exp_rotations(sign * step * np.eye(3))[column] @ t[photo]
         elif column == 3:
             le[photo] = replace(le[photo], focal_px=le[photo].focal_px * np.exp(sign * step))
         else:
             shape = np.array(le[photo].shape) + sign * step * np.eye(5)[column - 4]
             le[photo] = replace(le[photo], shape=tuple(shape))
-        return _residuals(matches, t, le)[0]
+        return _residuals(matches, _between(matches, t), le)[0].T
 
     for photo in range(4):
         for column in range(9):
@@ -84,8 +106,8 @@ def test_the_jacobian_is_the_derivative(optics: Optics) -> None:
 def test_few_unknowns_are_the_first_of_many() -> None:
     turns = [rotation(*a) for a in ANGLES]
     matches = Matches(seen_pairs(turns, [LENS] * 4, noise=1.0))
-    all_of = _residuals(matches, turns, [LENS] * 4, 6)[1]
-    few = _residuals(matches, turns, [LENS] * 4, 2)[1]
+    all_of = whole_jacobian(matches, turns, [LENS] * 4, 6)
+    few = whole_jacobian(matches, turns, [LENS] * 4, 2)
     np.testing.assert_allclose(few, all_of[:, :, [*range(8), 12, 13]], rtol=1e-9)
 
 
@@ -104,7 +126,7 @@ def test_cameras_come_back_from_a_bad_start() -> None:
     turns = [rotation(*a) for a in ANGLES]
     pairs = seen_pairs(turns, [LENS] * 4)
     rng = np.random.default_rng(0)
-    start = [exp_rotation(rng.normal(0, 0.05, 3)) @ t for t in turns]
+    start = [exp_rotations(rng.normal(0, 0.05, (1, 3)))[0] @ t for t in turns]
     found, lenses = adjust(
         pairs, start, [replace(LENS, focal_px=600.0, shape=(0.0,) * 5)], [0] * 4, 1e4, 100, 1e-12
     )
@@ -117,7 +139,7 @@ def test_cameras_come_back_from_a_bad_start() -> None:
 def test_sparse_equations_in_parts_are_the_dense_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = [rotation(*a) for a in ANGLES]
     pairs = seen_pairs(turns, [LENS] * 4, noise=0.5)
-    start = [exp_rotation(np.full(3, 0.01)) @ t for t in turns[:2]] + turns[2:]
+    start = [exp_rotations(np.full((1, 3), 0.01))[0] @ t for t in turns[:2]] + turns[2:]
     dense, lenses = adjust(pairs, start, [LENS] * 4, [0, 1, 2, 3], 2.0)
     monkeypatch.setattr(least_squares, "DENSE", 1)
     monkeypatch.setattr(least_squares, "PART", 50)

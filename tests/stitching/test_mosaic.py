@@ -14,7 +14,7 @@ from composer.align.homography import Pair
 from composer.errors import OptionError
 from composer.records import Photo
 from composer.samples import picture, rotation
-from composer.stitching.bundle import Lens, Matches, exp_rotation
+from composer.stitching.bundle import Lens, Matches, exp_rotations
 from composer.stitching.mosaic import Pose, _residuals, adjust_poses, plane_errors
 from composer.stitching.registration import Registered, register
 
@@ -77,20 +77,20 @@ def registered(poses: list[Pose], relief: float = 0.0, lens: Lens = LENS) -> Reg
 def test_the_jacobian_is_the_derivative() -> None:
     matches = Matches(matched(spots(MURAL), 1.0))
     lenses = [replace(LENS, focal_px=520 + 5 * k, shape=(-0.02 + 0.004 * k, 0, 0, 0, 0)) for k in range(4)]
-    _, jacobian = _residuals(matches, MURAL, lenses)
+    jacobian = _residuals(matches, MURAL, lenses)[1].transpose(2, 0, 1)
     step = 1e-6
 
     def moved(photo: int, column: int, sign: float) -> Array:
         poses, optics = list(MURAL), list(lenses)
         old, along = poses[photo], sign * step * np.eye(6)[min(column, 5)]
         if column < 6:
-            poses[photo] = Pose(exp_rotation(along[:3]) @ old.rotation, old.centre + along[3:])
+            poses[photo] = Pose(exp_rotations(along[None, :3])[0] @ old.rotation, old.centre + along[3:])
         elif column == 6:
             optics[photo] = replace(optics[photo], focal_px=optics[photo].focal_px * np.exp(sign * step))
         else:
             b = optics[photo].shape[0] + sign * step
             optics[photo] = replace(optics[photo], shape=(b, 0.0, 0.0, 0.0, 0.0))
-        return _residuals(matches, poses, optics)[0]
+        return _residuals(matches, poses, optics)[0].T
 
     for photo in range(4):
         for column in range(8):
@@ -106,7 +106,7 @@ def test_the_jacobian_is_the_derivative() -> None:
 def test_poses_and_lens_come_back_from_a_bad_start() -> None:
     pairs = matched(spots(MURAL), 0.0)
     rng = np.random.default_rng(0)
-    start = [Pose(exp_rotation(rng.normal(0, 0.1, 3)) @ p.rotation, p.centre) for p in MURAL]
+    start = [Pose(exp_rotations(rng.normal(0, 0.1, (1, 3)))[0] @ p.rotation, p.centre) for p in MURAL]
     lenses = [replace(LENS, focal_px=600.0, shape=(0.0,) * 5)]
     poses, lenses = adjust_poses(pairs, start, lenses, [0] * 4, 1e4, 100, 1e-12)
     assert lenses[0].focal_px == pytest.approx(FOCAL, rel=0.01)

@@ -9,7 +9,7 @@ import pytest
 
 from composer.records import Camera, Composition, Context, Layer, Photo, Rect, Tile
 from composer.stitching.crop import largest_full_rectangle
-from composer.stitching.seams import Differences, find_seams, with_claims
+from composer.stitching.seams import Differences, _apart, find_seams, with_claims
 
 PHOTO = Photo("p", None, 100, 80, 3, "uint8")
 LAYER = Layer(PHOTO, Camera(np.eye(3), 100.0))
@@ -31,6 +31,17 @@ def layer_tile(rect: Rect, picture: np.ndarray) -> Tile:
 
 def picture(seed: int = 0, width: int = 160) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0.4, 0.45, (80, width, 3)).astype(np.float32)
+
+
+def test_batches_of_pairs_keep_each_layers_order() -> None:
+    pairs = [(i, j) for i in range(9) for j in range(i + 1, 9) if (i * j + i) % 3 != 1]
+    batches = _apart(pairs)
+    assert len(batches) < len(pairs)
+    for batch in batches:
+        assert len({k for pair in batch for k in pair}) == 2 * len(batch)
+    moved = [pair for batch in batches for pair in batch]
+    for k in range(9):
+        assert [p for p in moved if k in p] == [p for p in pairs if k in p]
 
 
 def test_a_seam_goes_around_something_that_only_one_photo_has() -> None:
