@@ -141,7 +141,9 @@ def read_photos(
             photo = photo_from_array(source, f"photo {arrays}")
         twin = seen.setdefault(photo.name if repeats else photo.sha256, photo.name)
         if twin != photo.name or any(p.name == photo.name for p in items):
-            unused.append(Unused(photo.name, f"the same file as {twin}"))
+            unused.append(
+                Unused(photo.name, "given twice" if twin == photo.name else f"the same file as {twin}")
+            )
         else:
             items.append(photo)
     if lens != "rectilinear" or lens_fov:

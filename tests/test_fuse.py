@@ -231,3 +231,17 @@ def test_results_depend_on_neither_memory_nor_threads(bracket: Path, method: str
     a = composer.fuse(bracket, method=method, workers=1).image
     b = composer.fuse(bracket, method=method, workers=3, max_memory=1 << 18).image
     assert np.array_equal(a, b)
+
+
+def test_a_photo_of_another_scene_and_size_is_named_and_alignment_is_not_asked_for() -> None:
+    photos = [picture("coffee.png"), picture("chelsea.png")[:280]]
+    with pytest.raises(PhotoError, match=r"does not match .* leave it out"):
+        composer.fuse(photos)
+
+
+def test_a_photo_given_twice_is_not_called_the_same_file_as_itself(tmp_path: Path) -> None:
+    names = [str(tmp_path / f"{k}.png") for k in range(2)]
+    for k, name in enumerate(names):
+        cv2.imwrite(name, picture("coffee.png") // (k + 1))
+    result = composer.fuse([*names, names[0]])
+    assert [u.reason for u in result.unused] == ["given twice"]

@@ -87,8 +87,14 @@ def aligned(
             known[k] = None if found is None else found @ before
     notes = [f"{photos[k].name} does not match {photos[reference].name}; it was taken as it lies"
              for k in others if known[k] is None]  # fmt: skip
+    frame = photos[reference]
+    for k in others:
+        if known[k] is None and (photos[k].width, photos[k].height) != (frame.width, frame.height):
+            raise PhotoError(
+                f"{photos[k].name} ({photos[k].width} x {photos[k].height} pixels) does not match "
+                f"{frame.name} ({frame.width} x {frame.height}) and cannot be taken as it lies: leave it out"
+            )
     moved = [_unless_still(known[k], photos[k], photos[reference]) for k in range(len(photos))]
-    check_sizes((photos[reference], *(p for p, m in zip(photos, moved, strict=True) if m is None)), 0)
     context.observe(Event("align", 1.0, time.perf_counter() - started))
     return Stack(photos, tuple(moved), reference), tuple(notes)
 
