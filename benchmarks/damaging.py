@@ -24,8 +24,6 @@ FAINT = 3.0  # contrast below which a thing counts as neither there nor not
 RIM = 0.3  # the weight of pixels beside a thing
 GREY = 0.25  # of the pictures
 NEUTRAL = 0.75  # of what is laid over
-ROUGH = 0.35  # of what is laid over
-HEAVY = 0.15  # of the pictures with scratches: many of them
 SCANNED = 0.3  # of the pictures: blurred and noisy after the damage
 SMALL = 40.0  # pixels below which those of a thing weigh more
 
@@ -106,12 +104,11 @@ def _scanned(random: Random, pixels: Array) -> Array:
 
 
 def _damage(random: Random, scene: Scene) -> None:
-    """Draw one to four curves or many, up to thirteen specks, or both, mostly of one sign."""
+    """Draw one to four curves, up to thirteen specks, or both, mostly of one sign."""
     main = 1 if random.random() < 0.65 else -1
     soft = 0 if random.random() < 0.6 else random.uniform(0.3, 0.9)
     what = random.random()
-    scratches = int(random.integers(5, 12) if random.random() < HEAVY else random.integers(1, 5))
-    for _ in range(scratches if what < 0.62 else 0):
+    for _ in range(int(random.integers(1, 5)) if what < 0.62 else 0):
         sign = main if random.random() < 0.8 else -main
         _lay(random, scene, 0, _curve(random, len(scene.pixels)), sign, soft)
     for _ in range(int(random.integers(1, 14)) if what > 0.45 else 0):
@@ -186,13 +183,7 @@ def _lay(random: Random, scene: Scene, kind: int, cover: Array, sign: int, soft:
     noise = local_noise(before)
     if soft > 0:
         cover = cv2.GaussianBlur(cover, (0, 0), soft)
-    rough = random.random() < ROUGH
-    wave = (
-        random.uniform(0, 1.5, 2 * [int(random.integers(20, 80))])
-        if rough
-        else random.uniform(0.6, 1.3, (7, 7))
-    )
-    wave = wave.astype(np.float32)
+    wave = random.uniform(0.6, 1.3, (7, 7)).astype(np.float32)
     cover = cover * cv2.resize(wave, before.shape[::-1], interpolation=cv2.INTER_CUBIC)
     step = sign * 2.5 * 16 ** random.random() * float(np.median(noise[core]))
     drawn = _drawn(random, scene.pixels, cover, step, float(before[core].mean()))

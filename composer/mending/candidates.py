@@ -25,11 +25,13 @@ FEATURES = (
     "step", "contrast", "uneven",  # of brightness to what is around: as it is, by noise; how it varies
     "colour",  # the step of colour by that of brightness
     "level", "noise", "texture", "chroma",  # of what is around
+    "aligned",  # edges around lie along the thing, -1 to 1
     "crowd", "hints",  # things, and what might be some, within 64 px
 )  # fmt: skip
 POSSIBLE = -0.5  # log-odds of a pixel that belongs to a thing
 FAINT = -2.0  # and of one of a thing that has no such pixel
 AROUND = 13  # px: the square that is what is around
+EDGES = 65  # px: the square whose edges are compared
 NEAR = 129  # px: the square in which others are counted
 LEVEL = 1 / 255
 
@@ -110,14 +112,16 @@ def _of_shape(things: _Things) -> dict[str, Array]:
     y, x = (things.sum(v) / things.area for v in (things.rows, things.columns))
     down, across = things.rows - y[things.which], things.columns - x[things.which]
     yy, xx, xy = (things.sum(a) / things.area for a in (down * down, across * across, down * across))
-    longest = (xx + yy) / 2 + np.hypot((xx - yy) / 2, xy) + 1 / 12
+    turn = np.hypot(xx - yy, 2 * xy)
     height, wide = things.labels.shape
     outer = np.minimum(
         np.minimum(things.rows, height - 1 - things.rows),
         np.minimum(things.columns, wide - 1 - things.columns),
     )
     return {
-        "width": np.log(width), "length": np.log(length), "straight": np.sqrt(12 * longest) / length,
+        "width": np.log(width), "length": np.log(length),
+        "straight": np.sqrt(6 * (xx + yy + turn) + 1) / length,
+        "cosine": (xx - yy) / (turn + 1e-9), "sine": 2 * xy / (turn + 1e-9),
         "border": (things.sum(outer <= 2) > 0).astype(float),
     }  # fmt: skip
 
@@ -138,6 +142,11 @@ def _planes(pixels: Array, hidden: Array) -> Iterator[tuple[str, Array]]:
     yield "square", (luma - level) ** 2
     fine = (luma - cv2.GaussianBlur(luma, (0, 0), 2)) ** 2
     yield "noise", np.sqrt(np.maximum(around(fine, 31), 0)) + np.float32(LEVEL)
+    x, y = cv2.Sobel(luma, cv2.CV_32F, 1, 0), cv2.Sobel(luma, cv2.CV_32F, 0, 1)
+    size = np.hypot(x, y) + np.float32(1e-6)
+    yield "edges", around(size, EDGES)
+    yield "upright", around((x * x - y * y) / size, EDGES)
+    yield "slanted", around(2 * x * y / size, EDGES)
     spread = np.zeros_like(luma)
     for name, channel in (("red", 0), ("blue", 2)):
         tint = pixels[:, :, channel] - pixels[:, :, 1] if pixels.shape[2] == 3 else np.zeros_like(luma)
@@ -159,5 +168,6 @@ def _in_proportion(told: dict[str, Array]) -> Array:
         "noise": np.log(noise / LEVEL),
         "texture": np.log(told["texture"] / (step + LEVEL) + 0.05),
         "chroma": np.log(told["chroma"] / LEVEL + 0.3),
+        "aligned": -(told["cosine"] * told["upright"] + told["sine"] * told["slanted"]) / told["edges"],
     }
     return np.stack([of[name] for name in FEATURES], 1)

@@ -119,6 +119,18 @@ def test_features_tell_shape_step_and_colour():
     assert told["step"][0] == pytest.approx(np.log(0.2 * 255 + 1), abs=0.05)
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_thing_along_the_edges_around_it_is_aligned(turned):
+    pixels = np.full((120, 120, 1), 0.3, np.float32)
+    pixels[::8] += 0.2  # bars from left to right
+    odds = np.full((2, 120, 120), -9, np.float32)
+    odds[0, 50:53, 30:90] = 3
+    if turned:
+        odds = np.ascontiguousarray(odds.swapaxes(1, 2))
+    line, _ = features(pixels, odds, [candidates(of, 2) for of in odds])
+    assert line[0, FEATURES.index("aligned")] == pytest.approx(-1 if turned else 1, abs=0.05)
+
+
 def test_one_thing_must_be_surer_than_several(monkeypatch):
     judge = replace(scans.JUDGES["dust"], bias=0, weights=(1,) + (0,) * (len(FEATURES) - 1))
     judge = replace(judge, alone=3, clear=1, several=3, together=0)
