@@ -1,19 +1,19 @@
 """Pictures to learn from: photographs with scratches, cracks, hairs and specks drawn over them, by seed.
 
 Other than planting.py, which the finders are scored on, this varies what is drawn as widely as damage does:
-soft and sharp, added and painted, on photographs reduced, blurred, faded, noisy and compressed.
+soft and sharp, added and painted, neutral and tinted, on photographs in colour and in grey, reduced, blurred,
+faded, noisy and compressed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from planting import local_noise
+from planting import local_noise, luma_of
 
 Array = NDArray[Any]
 Random = np.random.Generator
@@ -22,63 +22,85 @@ FINE = 4  # times as fine, that shapes are drawn
 CLEAN = 0.28  # of the pictures
 FAINT = 3.0  # contrast below which a thing counts as neither there nor not
 RIM = 0.3  # the weight of pixels beside a thing
+GREY = 0.25  # of the pictures
+NEUTRAL = 0.75  # of what is laid over
+SCANNED = 0.3  # of the pictures: blurred and noisy after the damage
+SMALL = 40.0  # pixels below which those of a thing weigh more
 
 
 @dataclass
 class Scene:
-    """A picture (H, W) with its truth (2, H, W) bool, scratches and specks, and weights (2, H, W)."""
+    """A picture (H, W, 3), RGB; its truth (2, H, W) bool, scratches and specks; and weights (2, H, W)."""
 
-    luma: Array
+    pixels: Array
     truth: Array
     weight: Array
 
 
-def sample(photos: Sequence[Array], seed: int, size: int = 160) -> Scene:
-    """Draw one picture from photos (H, W, 3) uint8."""
+def sample(photo: Array, seed: int, size: int = 160) -> Scene:
+    """Draw one picture from a photo (H, W, 3) uint8."""
     random = np.random.default_rng(seed)
-    luma = _varied(random, _cut(random, photos[random.integers(len(photos))], size))
-    scene = Scene(luma, np.zeros((2, size, size), bool), np.ones((2, size, size), np.float32))
+    pixels = _varied(random, _cut(random, photo, size))
+    scene = Scene(pixels, np.zeros((2, size, size), bool), np.ones((2, size, size), np.float32))
     if random.random() > CLEAN:
         _damage(random, scene)
+    if random.random() < SCANNED:
+        scene.pixels = _scanned(random, scene.pixels)
+    levels = np.round(scene.pixels * 255).astype(np.uint8)
     if random.random() < 0.35:
-        quality = int(random.integers(60, 98))
-        code = cv2.imencode(
-            ".jpg", np.round(scene.luma * 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality]
-        )
-        scene.luma = cv2.imdecode(code[1], cv2.IMREAD_GRAYSCALE).astype(np.float32) / 255
-    scene.luma = np.round(scene.luma * 255).astype(np.float32) / 255
+        quality = int(random.integers(50, 98))
+        coded = cv2.imencode(".jpg", levels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        levels = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+    scene.pixels = levels.astype(np.float32) / 255
     return scene
 
 
 def _cut(random: Random, photo: Array, size: int) -> Array:
-    """Cut out a square, reduced by chance, as a mix of its channels."""
+    """Cut out a square, reduced by chance, in colour, with colours exchanged, or as a mix of them."""
     scale = float(np.exp(random.uniform(np.log(0.45), np.log(1.15)))) if random.random() < 0.6 else 1.0
     need = int(np.ceil(size / scale)) + 2
     if min(photo.shape[:2]) < need:
         scale, need = 1.0, size
     y, x = (int(random.integers(0, n - need + 1)) for n in photo.shape[:2])
-    mix = np.array([0.114, 0.587, 0.299]) if random.random() < 0.6 else random.dirichlet([2, 2, 2])
-    luma = photo[y : y + need, x : x + need].astype(np.float32) / 255 @ mix.astype(np.float32)
+    pixels = photo[y : y + need, x : x + need].astype(np.float32) / 255
     if scale != 1:
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        luma = cv2.resize(luma, None, fx=scale, fy=scale, interpolation=way)
-    luma = np.rot90(np.clip(luma[:size, :size], 0, 1), int(random.integers(4)))
-    return np.ascontiguousarray(luma[:, ::-1] if random.random() < 0.5 else luma)
+        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way)
+    pixels = np.rot90(np.clip(pixels[:size, :size], 0, 1), int(random.integers(4)))
+    if random.random() < 0.5:
+        pixels = pixels[:, ::-1]
+    if random.random() < GREY:
+        mix = random.dirichlet([2, 2, 2]).astype(np.float32)
+        return np.repeat((pixels @ mix)[:, :, None], 3, 2)
+    return pixels[:, :, random.permutation(3)] if random.random() < 0.3 else pixels
 
 
-def _varied(random: Random, luma: Array) -> Array:
+def _varied(random: Random, pixels: Array) -> Array:
     """Change tone, contrast, sharpness and grain by chance."""
     if random.random() < 0.4:
-        luma = luma ** float(np.exp(random.normal(0, 0.35)))
+        pixels = pixels ** float(np.exp(random.normal(0, 0.35)))
     if random.random() < 0.35:
         low, high = random.uniform(0, 0.25), random.uniform(0.6, 1)
-        luma = low + (high - low) * luma
+        pixels = low + (high - low) * pixels
     if random.random() < 0.2:
-        luma = cv2.GaussianBlur(luma, (0, 0), random.uniform(0.4, 1.3))
+        pixels = cv2.GaussianBlur(pixels, (0, 0), random.uniform(0.4, 1.3))
     if random.random() < 0.25:
-        grain = random.normal(0, random.uniform(0.5, 6) / 255, luma.shape).astype(np.float32)
-        luma = luma + (cv2.GaussianBlur(grain, (0, 0), 0.6) * 1.6 if random.random() < 0.5 else grain)
-    return np.ascontiguousarray(np.clip(luma, 0, 1), np.float32)
+        planes = 1 if random.random() < 0.5 else 3
+        grain = random.normal(0, random.uniform(0.5, 6) / 255, (*pixels.shape[:2], planes))
+        grain = grain.astype(np.float32)
+        if random.random() < 0.5:
+            grain = 1.6 * cv2.GaussianBlur(grain, (0, 0), 0.6).reshape(grain.shape)
+        pixels = pixels + grain
+    return np.ascontiguousarray(np.clip(pixels, 0, 1), np.float32)
+
+
+def _scanned(random: Random, pixels: Array) -> Array:
+    """Blur what is damaged a little, and add grain by chance."""
+    pixels = cv2.GaussianBlur(pixels, (0, 0), random.uniform(0.35, 1.1))
+    if random.random() < 0.5:
+        grain = random.normal(0, random.uniform(0.5, 4) / 255, (*pixels.shape[:2], 1))
+        pixels = pixels + grain.astype(np.float32)
+    return np.clip(pixels, 0, 1)
 
 
 def _damage(random: Random, scene: Scene) -> None:
@@ -88,34 +110,47 @@ def _damage(random: Random, scene: Scene) -> None:
     what = random.random()
     for _ in range(int(random.integers(1, 5)) if what < 0.62 else 0):
         sign = main if random.random() < 0.8 else -main
-        _lay(random, scene, 0, _curve(random, len(scene.luma)), sign, soft)
+        _lay(random, scene, 0, _curve(random, len(scene.pixels)), sign, soft)
     for _ in range(int(random.integers(1, 14)) if what > 0.45 else 0):
         sign = main if random.random() < 0.9 else -main
-        _lay(random, scene, 1, _speck(random, len(scene.luma)), sign, soft)
+        _lay(random, scene, 1, _speck(random, len(scene.pixels)), sign, soft)
 
 
 def _curve(random: Random, size: int) -> Array:
-    """Draw a scratch, a jagged crack of changing width, a hair or a wide line, as coverage 0..1."""
+    """Draw a scratch, a crack, a hair or a wide line, as coverage 0..1."""
     chance, length = random.random(), float(np.exp(random.uniform(np.log(35), np.log(400))))
-    if chance < 0.55:
+    fine = np.zeros((size * FINE, size * FINE), np.uint8)
+    if chance < 0.5:
         path = _path(random, size, length, random.uniform(0.005, 0.06))
-        width = np.full(len(path), random.uniform(0.8, 3.5))
-    elif chance < 0.75:
-        path = _path(random, size, length, random.uniform(0.1, 0.4))
-        path += random.normal(0, 0.4, path.shape)
-        change = np.convolve(random.normal(0, 0.5, len(path)), np.ones(4) / 4, "same")
-        width = random.uniform(0.8, 4) * np.exp(change)
-    elif chance < 0.87:
+        _stroke(fine, path, np.full(len(path), random.uniform(0.8, 3.5)))
+    elif chance < 0.77:
+        _crack(random, fine, _path(random, size, length, random.uniform(0.03, 0.4)), random.uniform(0.8, 5))
+    elif chance < 0.88:
         path = _path(random, size, min(length, 200), random.uniform(0.08, 0.3))
-        width = np.full(len(path), random.uniform(0.8, 2.5))
+        _stroke(fine, path, np.full(len(path), random.uniform(0.8, 2.5)))
     else:
         path = _path(random, size, 2 * length, random.uniform(0, 0.01))
-        width = np.full(len(path), random.uniform(3, 9))
-    fine = np.zeros((size * FINE, size * FINE), np.uint8)
+        _stroke(fine, path, np.full(len(path), random.uniform(3, 9)))
+    return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA) / np.float32(255)
+
+
+def _crack(random: Random, fine: Array, path: Array, wide: float) -> None:
+    """Draw a jagged line of changing width, and up to three that branch off it."""
+    ways = [(path, wide)]
+    for _ in range(int(random.integers(0, 4)) if random.random() < 0.6 else 0):
+        branch = _path(random, 0, random.uniform(15, 150), random.uniform(0.05, 0.4))
+        start = path[random.integers(len(path))]
+        ways.append((branch - branch[0] + start, wide * random.uniform(0.4, 1)))
+    for points, width in ways:
+        change = np.convolve(random.normal(0, random.uniform(0.2, 0.9), len(points)), np.ones(4) / 4, "same")
+        _stroke(fine, points + random.normal(0, random.uniform(0.2, 1), points.shape), width * np.exp(change))
+
+
+def _stroke(fine: Array, path: Array, width: Array) -> None:
+    """Draw a line of changing width on a picture `FINE` times as fine."""
     at = np.clip(np.round((path + 0.5) * FINE), -4000, 8000).astype(int)
     for start, end, wide in zip(at[:-1], at[1:], width, strict=False):
         cv2.line(fine, start.tolist(), end.tolist(), 255, max(round(wide * FINE), 1))
-    return cv2.resize(fine, (size, size), interpolation=cv2.INTER_AREA) / np.float32(255)
 
 
 def _path(random: Random, size: int, length: float, bend: float) -> Array:
@@ -142,31 +177,41 @@ def _speck(random: Random, size: int) -> Array:
 
 def _lay(random: Random, scene: Scene, kind: int, cover: Array, sign: int, soft: float) -> None:
     """Lay a shape over the picture, added or painted, and note where it is."""
-    luma, core = scene.luma, cover > 0.4
-    if core.sum() < 3:
+    before, core = luma_of(scene.pixels), cover > 0.4
+    if core.sum() < 2:
         return
-    noise = local_noise(luma)
+    noise = local_noise(before)
     if soft > 0:
         cover = cv2.GaussianBlur(cover, (0, 0), soft)
     wave = random.uniform(0.6, 1.3, (7, 7)).astype(np.float32)
-    cover = cover * cv2.resize(wave, luma.shape[::-1], interpolation=cv2.INTER_CUBIC)
-    if random.random() < 0.65:
-        step = sign * 2.5 * 16 ** random.random() * float(np.median(noise[core]))
-        if not 0 <= float(luma[core].mean()) + 0.7 * step <= 1.1:
-            step = -step
-        drawn = np.clip(luma + np.float32(step) * cover, 0, 1)
-    else:
-        tone = random.uniform(0.75, 1.0) if sign > 0 else random.uniform(0, 0.25)
-        drawn = luma + np.float32(random.uniform(0.5, 1)) * (np.float32(tone) - luma) * np.clip(cover, 0, 1)
-    drawn = np.round(drawn * 255) / 255
-    contrast = float(np.median(np.abs(drawn - luma)[core] / noise[core]))
+    cover = cover * cv2.resize(wave, before.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    step = sign * 2.5 * 16 ** random.random() * float(np.median(noise[core]))
+    drawn = _drawn(random, scene.pixels, cover, step, float(before[core].mean()))
+    after = luma_of(drawn)
+    contrast = float(np.median(np.abs(after - before)[core] / noise[core]))
     if contrast <= 0:
         return
-    scene.luma = drawn.astype(np.float32)
+    scene.pixels = drawn
     rim = cv2.dilate((cover > 0.02).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     scene.weight[:, rim & ~core] = np.minimum(scene.weight[:, rim & ~core], RIM)
     if contrast < FAINT:
         scene.weight[:, rim] = 0
     else:
         scene.truth[kind] |= core
+        scene.weight[kind, core] = np.clip((SMALL / core.sum()) ** 0.5, 1, 3)
         scene.weight[1 - kind, rim] = 0
+
+
+def _drawn(random: Random, pixels: Array, cover: Array, step: float, level: float) -> Array:
+    """Return the picture with `step` added where a shape covers it, or with the shape painted over it."""
+    tint = np.ones(3) if random.random() < NEUTRAL else random.uniform(0.2, 1.2, 3)
+    if random.random() < 0.65:
+        if not 0 <= level + 0.7 * step <= 1.1:
+            step = -step
+        drawn = pixels + cover[:, :, None] * (step * tint).astype(np.float32)
+    else:
+        tone = random.uniform(0.75, 1.0) if step > 0 else random.uniform(0, 0.25)
+        paint = (tone * np.minimum(tint / tint.mean(), 1.25)).astype(np.float32)
+        share = np.float32(random.uniform(0.5, 1)) * np.clip(cover, 0, 1)
+        drawn = pixels + share[:, :, None] * (paint - pixels)
+    return (np.round(np.clip(drawn, 0, 1) * 255) / 255).astype(np.float32)

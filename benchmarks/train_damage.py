@@ -1,6 +1,7 @@
 """Train the network that finds scratches and specks (composer/mending/damage.onnx) on photographs.
 
-    python benchmarks/train_damage.py PHOTO... --minutes 60 --onnx damage.onnx
+    python benchmarks/train_damage.py PHOTO... --minutes 60 --state damage.pt --onnx damage.onnx
+    python benchmarks/train_damage.py PHOTO... --start damage.pt --seed 1 --minutes 30 --onnx damage.onnx
 
 Steps follow the clock, so two runs do not give the same weights. Needs torch and onnx.
 """
@@ -27,9 +28,9 @@ from composer.mending.damage import network_input
 Array = NDArray[Any]
 State = dict[str, Tensor]
 
-WIDTHS = 24, 32, 48  # channels at a half, a quarter and an eighth of the resolution
+WIDTHS = 24, 32, 48, 56  # channels at a half, a quarter, an eighth and a sixteenth of the resolution
 BATCH = 6
-RATE = 3e-3
+RATE = 3e-3  # at the most; a third of it from weights that were trained before
 KEPT = 0.998  # of the running mean of weights, a step
 
 
@@ -40,14 +41,16 @@ def block(given: int, made: int, dilation: int = 1, stride: int = 1) -> nn.Seque
 
 
 class Network(nn.Module):
-    """A U-Net on pictures unshuffled by two: 8 planes in, 8 out."""
+    """A U-Net on pictures unshuffled by two: 16 planes in, 8 out."""
 
     def __init__(self) -> None:
         super().__init__()
-        a, b, c = WIDTHS
-        self.top = nn.Sequential(block(8, a), block(a, a))
+        a, b, c, d = WIDTHS
+        self.top = nn.Sequential(block(16, a), block(a, a))
         self.mid = nn.Sequential(block(a, b, stride=2), block(b, b), block(b, b, 2))
         self.low = nn.Sequential(block(b, c, stride=2), block(c, c), block(c, c, 2), block(c, c, 4))
+        self.deep = nn.Sequential(block(c, d, stride=2), block(d, d), block(d, d, 2))
+        self.up0 = nn.ConvTranspose2d(d, c, 2, 2)
         self.up1, self.mid2 = nn.ConvTranspose2d(c, b, 2, 2), block(b, b)
         self.up2, self.top2 = nn.ConvTranspose2d(b, a, 2, 2), block(a, a)
         self.out = nn.Conv2d(a, 8, 3, 1, 1)
@@ -57,7 +60,9 @@ class Network(nn.Module):
         """Return log-odds."""
         top = self.top(seen)
         mid = self.mid(top)
-        mid = self.mid2(torch.relu(mid + self.up1(self.low(mid))))
+        low = self.low(mid)
+        low = torch.relu(low + self.up0(self.deep(low)))
+        mid = self.mid2(torch.relu(mid + self.up1(low)))
         return self.out(self.top2(torch.relu(top + self.up2(mid))))
 
 
@@ -70,31 +75,58 @@ def loss_of(odds: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return 4 * (entropy * weight * (1 + 2 * truth)).mean() + 0.15 * overlap.mean()
 
 
-def train(photos: list[Array], minutes: float) -> State:
-    """Train for some minutes; return the running mean of the weights."""
-    torch.manual_seed(0)
-    network = Network().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(network.parameters(), RATE, weight_decay=1e-4)
+def batch(photos: list[Array], shares: Array, at: tuple[int, int]) -> tuple[list[int], list[Tensor]]:
+    """Return which photos a step takes, and what is seen of them, the truth and the weights."""
+    random = np.random.default_rng(at)
+    which = random.choice(len(photos), BATCH, p=shares / shares.sum()).tolist()
+    scenes = [sample(photos[k], int(random.integers(1 << 40))) for k in which]
+    seen = torch.from_numpy(np.stack([network_input(s.pixels) for s in scenes]))
+    seen = functional.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
+    truth = torch.from_numpy(np.stack([s.truth for s in scenes])).float()
+    return which, [seen, truth, torch.from_numpy(np.stack([s.weight for s in scenes]))]
+
+
+def learn(network: Network, optimizer: torch.optim.Optimizer, scenes: list[Tensor]) -> tuple[float, Array]:
+    """Take one step; return the loss, and how much of each scene passed for damage and is none."""
+    seen, truth, weight = scenes
+    with torch.autocast("cpu", torch.bfloat16):
+        made = network(seen)
+    odds = functional.pixel_shuffle(made.float(), 2)
+    loss = loss_of(odds, truth, weight)
+    optimizer.zero_grad()
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    passed = (torch.sigmoid(odds.detach()) * weight * (1 - truth)).mean((1, 2, 3))
+    return float(loss.detach()), passed.numpy()
+
+
+def train(photos: list[Array], minutes: float, start: State | None, seed: int) -> State:
+    """Train for some minutes; return the running mean of the weights.
+
+    Photos come the more often the more of what is natural in them has lately passed for damage.
+    """
+    torch.manual_seed(seed)
+    network, rate = Network(), RATE if start is None else RATE / 3
+    if start is not None:
+        network.load_state_dict(start)
+    network = network.to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(network.parameters(), rate, weight_decay=1e-4)
     mean = {k: v.clone() for k, v in network.state_dict().items()}
     begun, step, losses = time.monotonic(), 0, []
+    wrong = np.full(len(photos), 0.01)
     while (over := (time.monotonic() - begun) / (60 * minutes)) < 1:
         for group in optimizer.param_groups:
-            group["lr"] = RATE * min(1, (step + 1) / 100) * max(0.5 * (1 + np.cos(np.pi * over)), 0.01)
-        scenes = [sample(photos, BATCH * step + k) for k in range(BATCH)]
-        seen = torch.from_numpy(np.stack([network_input(s.luma) for s in scenes]))
-        seen = functional.pixel_unshuffle(seen, 2).contiguous(memory_format=torch.channels_last)
-        truth = torch.from_numpy(np.stack([s.truth for s in scenes])).float()
-        weight = torch.from_numpy(np.stack([s.weight for s in scenes]))
-        loss = loss_of(functional.pixel_shuffle(network(seen), 2), truth, weight)
-        optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
+            group["lr"] = rate * min(1, (step + 1) / 100) * max(0.5 * (1 + np.cos(np.pi * over)), 0.01)
+        which, scenes = batch(photos, np.sqrt(wrong + 1e-4), (seed, step))
+        loss, passed = learn(network, optimizer, scenes)
+        for k, share in zip(which, passed, strict=True):
+            wrong[k] += 0.2 * (share - wrong[k])
         keep = min(KEPT, (step + 1) / (step + 20))
         for name, value in network.state_dict().items():
             mean[name] = keep * mean[name] + (1 - keep) * value if value.is_floating_point() else value
         step += 1
-        losses.append(float(loss.detach()))
+        losses.append(loss)
         if step % 100 == 0:
             print(step, round(float(np.mean(losses[-100:])), 4), flush=True)
     return mean
@@ -145,11 +177,13 @@ def write_onnx(state: State, path: Path) -> None:
     top = blocks("seen", "top.0.0", "top.1.0")
     mid = blocks(top, "mid.0.0", "mid.1.0", "mid.2.0", stride=2)
     low = blocks(mid, "low.0.0", "low.1.0", "low.2.0", "low.3.0", stride=2)
+    deep = blocks(low, "deep.0.0", "deep.1.0", "deep.2.0", stride=2)
+    low = up(deep, low, "up0")
     mid = blocks(up(low, mid, "up1"), "mid2.0")
     end = conv(blocks(up(mid, top, "up2"), "top2.0"), "out")
     ports = [
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 8, "height", "width"])]
-        for name in ("seen", end)
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, planes, "height", "width"])]
+        for name, planes in (("seen", 16), (end, 8))
     ]
     graph = helper.make_graph(nodes, "damage", *ports, weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
@@ -164,12 +198,18 @@ def main() -> None:
     )
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--start", type=Path, help="weights that --state wrote, to go on from")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--state", type=Path)
     parser.add_argument("--onnx", type=Path, required=True)
     given = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    photos = [cv2.imread(str(path), cv2.IMREAD_COLOR) for path in sorted(given.photos)]
-    write_onnx(folded(train(photos, given.minutes)), given.onnx)
+    photos = [cv2.imread(str(path), cv2.IMREAD_COLOR)[:, :, ::-1] for path in sorted(given.photos)]
+    state = train(photos, given.minutes, torch.load(given.start) if given.start else None, given.seed)
+    if given.state:
+        torch.save(state, given.state)
+    write_onnx(folded(state), given.onnx)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 import composer
 from composer.mending import damage as network
+from composer.mending import scans
+from composer.mending.candidates import FEATURES, candidates, features
 from composer.mending.damage import damage
 from composer.mending.faults import find_faults
 from composer.mending.scans import LAID_OVER, find_laid_over
@@ -64,30 +68,80 @@ def test_what_alpha_hides_is_not_looked_at(scratched):
 
 
 def test_tiles_see_what_the_whole_shows(scratched, monkeypatch):
-    luma = np.ascontiguousarray(scratched[0][:, :, 1])
-    whole = damage(luma)
+    whole = damage(scratched[0])
     monkeypatch.setattr(network, "TILE", 160)
-    assert np.abs(damage(luma) - whole)[whole > -2].mean() < 0.2
+    assert np.abs(damage(scratched[0]) - whole)[whole > -2].mean() < 0.2
+
+
+def test_grey_is_colour_without_tint(scratched):
+    grey = scratched[0].mean(2, keepdims=True)
+    tripled = np.repeat(grey, 3, 2)
+    odds = damage(grey)
+    assert np.abs(odds - damage(tripled)).max() < 0.01
+    labels = [candidates(of, 5) for of in odds]
+    for one, three in zip(features(grey, odds, labels), features(tripled, odds, labels), strict=True):
+        np.testing.assert_allclose(one, three, atol=0.01)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (31, 200), (37, 61)])
 def test_any_size_is_taken(shape):
     level = np.full((*shape, 1), 0.5, np.float32)
     assert find_laid_over(level) == []
-    assert damage(level[:, :, 0]).shape == (2, *shape)
+    assert damage(level).shape == (2, *shape)
 
 
-def test_a_thing_is_large_enough_and_sure_somewhere(monkeypatch):
-    odds = np.full((2, 40, 60), -9, np.float32)
-    odds[0, 5:8, 10:30] = 1
-    odds[0, 20:22, 10:40] = 1
-    odds[0, 21, 12] = 4
-    odds[0, 30:33, 10:14] = 4
-    odds[1, 30:32, 40:43] = 1
-    odds[1, 10, 50] = 4
-    monkeypatch.setattr("composer.mending.scans.damage", lambda luma: odds)
-    found = find_laid_over(np.full((40, 60, 1), 0.5, np.float32))
-    assert [(f.kind, tuple(f.rect)) for f in found] == [
-        ("scratch", (10, 20, 40, 22)), ("dust", (40, 30, 43, 32)),
-    ]  # fmt: skip
-    assert found[0].confidence > found[1].confidence > 0.5
+def test_candidates_are_of_clear_pixels_or_faint_throughout():
+    odds = np.full((20, 40), -9, np.float32)
+    odds[5:8, 5:15] = -1.5  # with clear pixels: these count
+    odds[6, 7:9] = 1
+    odds[12, 20:25] = -1.5  # faint throughout: all counts
+    odds[16, 30] = 5  # too small
+    labels = candidates(odds, 2)
+    assert {tuple(p) for p in np.argwhere(labels == 1)} == {(6, 7), (6, 8)}
+    assert {tuple(p) for p in np.argwhere(labels == 2)} == {(12, x) for x in range(20, 25)}
+    assert labels.max() == 2
+
+
+def test_features_tell_shape_step_and_colour():
+    pixels = np.full((60, 80, 3), 0.4, np.float32)
+    pixels[20:22, 10:40] += 0.2  # grey, straight
+    pixels[40:46, 50:56, 0] += 0.4  # red
+    odds = np.full((2, 60, 80), -9, np.float32)
+    odds[0, 20:22, 10:40] = 3
+    odds[0, 40:46, 50:56] = 2
+    (line, red), none = features(pixels, odds, [candidates(of, 2) for of in odds])
+    told = dict(zip(FEATURES, zip(line, red, strict=True), strict=True))
+    assert none.shape == (0, len(FEATURES))
+    assert told["highest"] == (3, 2)
+    assert told["length"][0] > told["length"][1]
+    assert told["straight"][0] == pytest.approx(1, abs=0.1)
+    assert told["colour"][0] < told["colour"][1]
+    assert told["step"][0] == pytest.approx(np.log(0.2 * 255 + 1), abs=0.05)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_thing_along_the_edges_around_it_is_aligned(turned):
+    pixels = np.full((120, 120, 1), 0.3, np.float32)
+    pixels[::8] += 0.2  # bars from left to right
+    odds = np.full((2, 120, 120), -9, np.float32)
+    odds[0, 50:53, 30:90] = 3
+    if turned:
+        odds = np.ascontiguousarray(odds.swapaxes(1, 2))
+    line, _ = features(pixels, odds, [candidates(of, 2) for of in odds])
+    assert line[0, FEATURES.index("aligned")] == pytest.approx(-1 if turned else 1, abs=0.05)
+
+
+def test_one_thing_must_be_surer_than_several(monkeypatch):
+    judge = replace(scans.JUDGES["dust"], bias=0, weights=(1,) + (0,) * (len(FEATURES) - 1))
+    judge = replace(judge, alone=3, clear=1, several=3, together=0)
+    monkeypatch.setitem(scans.JUDGES, "dust", judge)
+    odds = np.full((2, 60, 200), -9, np.float32)
+    odds[1, 10:14, 10:14] = 4
+    odds[1, 30:34, 10:14] = 2
+    monkeypatch.setattr(scans, "damage", lambda pixels: odds.copy())
+    level = np.full((60, 200, 1), 0.5, np.float32)
+    assert [f.rect.y0 for f in find_laid_over(level)] == [10]
+    odds[1, 50:54, 10:14] = 2
+    found = find_laid_over(level)
+    assert [f.rect.y0 for f in found] == [10, 30, 50]
+    assert found[0].confidence > found[1].confidence == pytest.approx(1 / (1 + np.exp(-2)))
