@@ -25,6 +25,8 @@ Array = NDArray[Any]
 
 __all__ = ["low_bands", "low_field"]
 
+LEAST, TIMES = 0.12, 4.0  # a difference of things, not of light: at least, and in usual ones
+SMALLEST, LARGEST = 24, 0.15  # cells of a thing, and share of where its layer differs
 RISE = 0.328  # cells squared: the blur of three pyramid levels upwards, which interpolation does not give
 
 
@@ -166,7 +168,7 @@ def _reduced(
         return None
     place = place_on(small, tile.rect)
     both = tile.valid & covered[place]
-    own = np.where(both[:, :, None], tile.image - composite[place], np.float32(0))
+    own = _of_light(np.where(both[:, :, None], tile.image - composite[place], np.float32(0)), both)
     difference = np.zeros((y1 - y0, x1 - x0, composite.shape[2]), np.float32)
     inner = slice(tile.rect.y0 - y0, tile.rect.y1 - y0)
     if small.closed and tile.rect.width >= small.width:  # all around: its margins are its other end
@@ -177,6 +179,25 @@ def _reduced(
     for _ in range(unit.bit_length() - 1):
         difference, weight = pyr_down(difference), pyr_down(weight)
     return x0 // unit, y0 // unit, difference, weight
+
+
+def _of_light(difference: Array, both: Array) -> Array:
+    """Return a difference (h, w, C) less that of things which moved: spread over hundreds of pixels, their
+    light would lie over the scene like a veil. What is larger than things, or reaches the end of `both`
+    (h, w), where there is something to compare, is light, such as a burnt sky's.
+    """
+    size = np.abs(difference).max(2)
+    differs = size > 0
+    if not differs.any():
+        return difference
+    far = (size > max(LEAST, TIMES * float(np.median(size[differs])))).astype(np.uint8)
+    far = cv2.morphologyEx(far, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(far, connectivity=8)
+    thing = (stats[:, 4] >= SMALLEST) & (stats[:, 4] <= LARGEST * differs.sum())
+    inner = cv2.erode(both.astype(np.uint8), np.ones((5, 5), np.uint8), borderValue=0)
+    thing[np.unique(labels[inner == 0])] = False
+    moved = cv2.dilate(thing[labels].astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    return np.where(moved[:, :, None], np.float32(0), difference)
 
 
 def _ownership(

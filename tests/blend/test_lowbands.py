@@ -105,3 +105,24 @@ def test_coarse_cells_are_softened_to_leave_no_ridge_along_the_seam() -> None:
     assert soften == pytest.approx(0.245, abs=0.001)
     assert ridge(soften) < 0.012 < 0.018 < ridge(0.0)  # of a step of 0.2
     assert _missing_blur(1, 3, 3) == 0
+
+
+def test_what_moved_lays_no_veil_over_the_scene() -> None:
+    """A thing that one photo shows beyond the seam is none of the light that bands spread."""
+    rng = np.random.default_rng(0)
+    whole = Rect(0, 0, WIDTH, HEIGHT)
+    views = (0.5 + rng.normal(0, 0.01, (2, HEIGHT, WIDTH, 3))).astype(np.float32)
+    seams = np.zeros((HEIGHT, WIDTH), np.int16)
+    seams[:, WIDTH // 2 :] = 1
+
+    def field(thing: slice, other: float = 0.0) -> np.ndarray:
+        first = views[0].copy()
+        first[20:44, thing] = (0.9, 0.1, 0.1)
+        tiles = [replace(flat_tile(whole, 0), image=p) for p in (first, views[1] + np.float32(other))]
+        return low_bands(canvas(2, False), seams, tiles, 1, 4)
+
+    beyond, elsewhere = (slice(WIDTH // 2 + a, WIDTH // 2 + a + 12) for a in (8, -40))
+    assert np.abs(field(beyond) - field(elsewhere)).max() < 0.004
+    lighter = field(elsewhere, 0.08)
+    assert np.abs(lighter).max() > 0.03  # light is spread still
+    assert np.abs(field(beyond, 0.08) - lighter).max() < 0.01
