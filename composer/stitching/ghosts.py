@@ -111,6 +111,7 @@ def without_moving(small: Composition, tiles: Sequence[Tile], regions: Sequence[
         loser = region.i if first > second else region.j
         there = place_in(tiles[loser], region.window, small)
         lost[loser][there] |= region.mask & (others[loser][there] == 1)
+    lost = [_whole(gone, a > 0) & (o > 0) for gone, a, o in zip(lost, against, others, strict=True)]
     left = np.zeros((small.height, small.width), bool)
     places = [place_on(small, t.rect) for t in tiles]
     for k, tile in enumerate(tiles):
@@ -120,6 +121,15 @@ def without_moving(small: Composition, tiles: Sequence[Tile], regions: Sequence[
         replace(t, valid=t.valid & ~(gone & left[place]))
         for t, gone, place in zip(tiles, lost, places, strict=True)
     ]
+
+
+def _whole(lost: Array, differs: Array) -> Array:
+    """Return what is lost, and all of the places where a layer differs that are mostly lost."""
+    count, labels = cv2.connectedComponents(differs.astype(np.uint8), connectivity=8)
+    sizes, gone = (np.bincount(labels[m], minlength=count) for m in (differs, differs & lost))
+    mostly = 2 * gone > sizes
+    mostly[0] = False
+    return np.asarray(lost | mostly[labels])
 
 
 def whole_regions(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from composer.records import Camera, Composition, Layer, Photo, Rect, Tile
-from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
+from composer.stitching.ghosts import _whole, moving_regions, whole_regions, without_moving
 from composer.stitching.seams import find_seams, with_claims
 from tests.stitching.test_seams import layer_tile
 
@@ -77,6 +77,17 @@ def test_a_thing_that_reaches_where_no_other_photo_looks_is_not_cut() -> None:
     rects = [Rect(0, 0, 110, 80), Rect(50, 0, 160, 80), Rect(55, 0, 160, 80)]
     seams = removed(canvas(3), scene(rects, {0}, thing))
     assert owners(seams, thing) == {0}
+
+
+@pytest.mark.parametrize(("rows", "gone"), [(14, 20), (9, 9)])
+def test_a_thing_that_mostly_goes_leaves_no_slice(rows: int, gone: int) -> None:
+    """Where fewer photos look on, its outline may say nothing."""
+    differs, lost = np.zeros((2, 40, 60), bool)
+    differs[10:30, 20:40] = differs[5:8, 2:9] = True
+    lost[10 : 10 + rows, 20:40] = True
+    wanted = np.zeros_like(lost)
+    wanted[10 : 10 + gone, 20:40] = True
+    assert np.array_equal(_whole(lost, differs), wanted)
 
 
 def test_a_place_where_all_disagree_keeps_an_owner() -> None:
