@@ -15,7 +15,7 @@ Array = NDArray[Any]
 
 __all__ = ["Refusal", "accepted", "gated"]
 
-GATE, FULLY = 0.85, 0.1  # how sure the network must be of a gain, and how much surer to change all
+GATE, FULLY = 0.8, 0.15  # how sure the network must be of a gain, and how much surer to change all
 DEAD = 1 / 255  # changes below this are not made
 MOST = 0.35  # largest change
 SPREAD = 5  # pixels: a changed value must occur so near in a source, give or take SLACK

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 HALO = 48  # pixels around a window that the network looks at
-TILE = 320  # windows lie within squares of this size
+TILE = 384  # windows lie within squares of this size
 ALIGNED = 16  # pixels: the network's coarsest
 SIDE = TILE + 2 * HALO
 

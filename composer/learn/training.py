@@ -211,20 +211,16 @@ def _losses(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> dict[s
 def opening(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> Tensor:
     """Return the loss of the gate, which is to open where a change gains something, and nowhere else.
 
-    What is at stake is how far the error changes, in grey levels or, where it is small, as a share of it: so
-    what is nearly right already is not spoiled by little either.
+    What is at stake is how far the error (of all three channels together) changes.
     """
     composite, mask = seen[:, :3], seen[:, 3:4]
     before, after = (
         (truth - picture).square().mean(1, keepdim=True).sqrt() * mask
         for picture in (composite, composite + mask * change)
     )
-    gained, larger = (
-        nn.functional.avg_pool2d(x, 12, 4, 4, count_include_pad=False)
-        for x in (before - after, torch.maximum(before, after))
-    )
-    size = torch.maximum((50 * gained.abs()).clamp(max=1), 0.6 * gained.abs() / (larger + 0.002))
-    stake = nn.functional.avg_pool2d(mask, 4) * (0.02 + size * torch.where(gained < 0, HARM, 1.0))
+    gained = nn.functional.avg_pool2d(before - after, 12, 4, 4, count_include_pad=False)
+    size = (50 * gained.abs()).clamp(max=1) * torch.where(gained < 0, HARM, 1.0)
+    stake = nn.functional.avg_pool2d(mask, 4) * (0.02 + size)
     found = binary_cross_entropy_with_logits(
         nn.functional.avg_pool2d(gate, 4), (gained > GAIN).float(), stake, reduction="sum"
     )
