@@ -67,7 +67,7 @@ def test_an_offset_means_what_it_says(
         if 0 <= y < SHAPE[0] and 0 <= x < SHAPE[1]:
             placed[y, x] = True
     assert np.array_equal(found.image[~placed], target[~placed])
-    assert bool(found.notes) == (not placed.any())
+    assert bool(found.notes) == (not placed.any() or placed.sum() < np.count_nonzero(mask))
 
 
 def test_the_source_lands_where_it_is_put() -> None:
@@ -251,3 +251,12 @@ def test_files_give_their_like(files: dict[str, Path], tmp_path: Path) -> None:
     assert np.array_equal(np.asarray(result), result.image)
     with pytest.raises(OutputError):
         composer.clone(files["source"], files["target"], files["mask"], output=files["source"])
+
+
+def test_what_lies_outside_the_target_is_told() -> None:
+    source, target = picture(1, (20, 20, 3)), picture(2)
+    mask = np.zeros((20, 20), np.uint8)
+    mask[4:16, 4:16] = 255
+    found = composer.clone(source, target, mask, offset=(SHAPE[1] - 10, 5), mode="alpha")
+    assert any("50.0% of what the mask selects lies outside" in n for n in found.notes)
+    assert not composer.clone(source, target, mask, offset=(10, 5), mode="alpha").notes

@@ -278,3 +278,10 @@ def test_the_command_salvages_one_and_a_batch_many(tmp_path: Path) -> None:
     assert told["kinds"] == "lost blocks"
     Image.open(tmp_path / "out.jpg").load()
     assert mend_file(str(tmp_path / "good.png"), str(tmp_path / "same.png"), means)["faults"] == 0
+
+
+def test_a_box_that_reaches_beyond_the_photo_is_told() -> None:
+    photo = picture("coffee.png")[:100, :120]
+    told = composer.repair(photo, box=(110, 10, 50, 4)).notes
+    assert any("reaches beyond the photo; 10 x 4 pixels of it lie inside" in n for n in told)
+    assert not composer.repair(photo, box=(100, 10, 20, 4)).notes

@@ -128,6 +128,9 @@ def clone(
             result = _Result(below.pixels, below.alpha, notes=(NOTHING,))
             if placed is not None:
                 result = _cloned(placed, below, mode, options, radius)
+                if placed.beyond:
+                    cut = f"{placed.beyond:.1%} of what the mask selects lies outside the target: not cloned"
+                    result = replace(result, notes=(*result.notes, cut))
         start = _told(context.observe, "clone", start)
         if refine and mask is not None:
             from composer.api.joining import AROUND, joined

@@ -35,6 +35,8 @@ class Placed:
         The mask, as it is or cut at one half, times the source's alpha, as it is or cut at one half.
     valid : (h, w) bool
         Where the source has pixels.
+    beyond : float
+        The share of what the mask selects that lies outside the target.
     """
 
     rect: Rect
@@ -42,6 +44,7 @@ class Placed:
     target: Array
     cover: Array
     valid: Array
+    beyond: float = 0.0
 
 
 def place(
@@ -76,6 +79,7 @@ def place(
     piece = Rect(window.x0 - x, window.y0 - y, window.x1 - x, window.y1 - y)
     valid = _cut(np.ones(size, bool), piece)
     cover = _cut(white, piece)
+    beyond = 1 - np.count_nonzero(cover > 0) / np.count_nonzero(white > 0)
     if above.alpha is not None:
         opaque = _cut(as_float(above.alpha), piece)
         cover = cover * opaque if soft else cover & (opaque > 0.5)
@@ -84,7 +88,7 @@ def place(
     there = np.isfinite(source).all(2) if source.dtype == np.float32 else valid
     check_numbers(cover > 0, there | ~valid, "source", (piece.x0, piece.y0))
     target = below.pixels[window.y0 : window.y1, window.x0 : window.x1]
-    return Placed(window, source, target, cover, valid)
+    return Placed(window, source, target, cover, valid, beyond)
 
 
 def _sized(shape: tuple[int, ...]) -> str:

@@ -152,7 +152,7 @@ def repair(
     setting = Setting(grain, coding_of(picture.photo), context)
     allowed = None if source is None else _mask(source, "source mask", picture)
     boxes, valid = _boxes(box), _valid(picture)
-    notes: tuple[str, ...] = ()
+    notes = _cut_off(boxes, picture)
     with one_thread_each():
         started = time.perf_counter()
         if lost is not None:
@@ -167,7 +167,7 @@ def repair(
             marked = _pointed_at(picture, valid, mask, boxes, grow)
         names, mended = [""] * len(marked.holes), picture
         if marked.holes and not find_only:
-            names, notes, mended = _mended(
+            names, told, mended = _mended(
                 picture,
                 marked,
                 valid,
@@ -178,6 +178,7 @@ def repair(
                 seed=seed,
                 variants=variants,
             )
+            notes += told
         met = operated(marked, names)
         if not find_only:
             mended, met, told = _restored(mended, valid | _filled(marked, names), met, setting)
@@ -382,6 +383,16 @@ def _pointed_at(picture: Picture, valid: Array, mask: Source | None, boxes: list
     if marked.any() and not (valid & ~marked).any():
         raise OptionError("the holes leave nothing of the photo to fill from; mark less")
     return point_at(marked, painted)
+
+
+def _cut_off(boxes: Sequence[Rect], picture: Picture) -> tuple[str, ...]:
+    """Return sentences on boxes that reach beyond the photo."""
+    height, width = picture.pixels.shape[:2]
+    return tuple(
+        f"the box at {b.x0}, {b.y0} reaches beyond the photo; {i.width} x {i.height} pixels of it lie inside"
+        for b in boxes
+        if (i := clipped(b, width, height)) != b
+    )
 
 
 def _mask(mask: Source, name: str, picture: Picture) -> Array:
