@@ -25,7 +25,7 @@ Array = NDArray[Any]
 
 __all__ = ["low_bands", "low_field"]
 
-LEAST, TIMES = 0.12, 4.0  # a difference of things, not of light: at least, and in usual ones
+LEAST, TIMES = 0.2, 4.0  # a difference of things, not of light: at least, and in usual ones
 SMALLEST, LARGEST = 24, 0.15  # cells of a thing, and share of where its layer differs
 RISE = 0.328  # cells squared: the blur of three pyramid levels upwards, which interpolation does not give
 
@@ -191,6 +191,7 @@ def _of_light(difference: Array, both: Array) -> Array:
     if not differs.any():
         return difference
     far = (size > max(LEAST, TIMES * float(np.median(size[differs])))).astype(np.uint8)
+    far = cv2.morphologyEx(far, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))  # edges that hardly meet are thin
     far = cv2.morphologyEx(far, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     _, labels, stats, _ = cv2.connectedComponentsWithStats(far, connectivity=8)
     thing = (stats[:, 4] >= SMALLEST) & (stats[:, 4] <= LARGEST * differs.sum())
