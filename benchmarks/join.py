@@ -21,7 +21,7 @@ from machine import facts
 from numpy.typing import NDArray
 
 import composer
-from composer.api.joining import JOINED
+from composer.api.cloning import JOINED
 from composer.api.training import reduced_photo
 from composer.learn.joining import REACH, border
 from composer.learn.simulator import smooth
