@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from composer.media.opening import DAMAGE, is_tiff, opened, quietly
 from composer.media.png import read_chunks
@@ -18,9 +19,12 @@ from composer.media.profiles import fitting
 from composer.records import Photo
 
 __all__ = [
+    "EXIF_IFD",
+    "GPS_IFD",
     "Exif",
     "Metadata",
     "carried",
+    "exif_directory",
     "icc_profile",
     "parse_exif",
     "read_exif",
@@ -36,18 +40,26 @@ _KEPT = (
     0x10E, 0x10F, 0x110, 0x11A, 0x11B, 0x128, 0x132, 0x13B, 0x13C, 0x4746, 0x4749, 0x8298,
     0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E, 0x9C9F,
 )  # fmt: skip
-# MakerNote, FocalLength and its 35-mm equivalent, FocalPlane*, SubjectArea, SubjectLocation,
-# DigitalZoomRatio, ImageUniqueID, interoperability, CompressedBitsPerPixel, padding
-_OUTDATED = (
-    0x927C, 0x920A, 0xA405, 0xA20E, 0xA20F, 0xA210, 0x9214, 0xA214, 0xA404, 0xA420, 0xA005, 0x9102, 0xEA1C,
-)  # fmt: skip
-_XMP_NAMES = rb"""(?:tiff:(?:Orientation|ImageWidth|ImageLength)|exif:Pixel[XY]Dimension|exif:FocalLength\w*
-    |(?:GPano|crs|GCamera|GImage|GDepth|GContainer|Container|hdrgm|xmpNote):\w+|xmp:Thumbnails)"""
-_XMP_OUTDATED = re.compile(
-    rb"""(?<!\s)\s+""" + _XMP_NAMES + rb"""\s*=\s*(?:"[^"]*"|'[^']*')
-      |<(""" + _XMP_NAMES + rb""")(?=[\s/>])(?:[^>]*/>|[^>]*>.*?</\1\s*>)""",
-    re.VERBOSE | re.DOTALL,
-)  # fmt: skip
+# MakerNote, SubjectArea, SubjectLocation, ImageUniqueID, interoperability, CompressedBitsPerPixel, padding
+_OUTDATED = 0x927C, 0x9214, 0xA214, 0xA420, 0xA005, 0x9102, 0xEA1C
+# FocalLength and its 35-mm equivalent, FocalPlane*, DigitalZoomRatio: true of one photograph only
+_VIEW = 0x920A, 0xA405, 0xA20E, 0xA20F, 0xA210, 0xA404
+
+
+def _fields(names: bytes) -> re.Pattern[bytes]:
+    """Return what finds fields of XMP by their names, as attributes and as elements."""
+    return re.compile(
+        rb"""(?<!\s)\s+""" + names + rb"""\s*=\s*(?:"[^"]*"|'[^']*')
+          |<(""" + names + rb""")(?=[\s/>])(?:[^>]*/>|[^>]*>.*?</\1\s*>)""",
+        re.VERBOSE | re.DOTALL,
+    )  # fmt: skip
+
+
+_XMP_OUTDATED = _fields(
+    rb"""(?:tiff:(?:Orientation|ImageWidth|ImageLength)|exif:Pixel[XY]Dimension
+    |(?:GCamera|GImage|GDepth|GContainer|Container|hdrgm|xmpNote):\w+|xmp:Thumbnails)"""
+)
+_XMP_VIEW = _fields(rb"(?:exif:FocalLength\w*|(?:GPano|crs):\w+)")
 
 
 @dataclass(frozen=True)
@@ -123,15 +135,21 @@ def read_metadata(photo: Photo) -> Metadata:
     return Metadata(_exif_bytes(found), icc_profile(photo), read_xmp(photo.path))
 
 
-def carried(metadata: Metadata, width: int, height: int) -> Metadata:
-    """Return metadata fit for a composite: upright, its own size, nothing that only one photo had."""
+def carried(metadata: Metadata, width: int, height: int, same_view: bool = False) -> Metadata:
+    """Return metadata fit for a result: upright, its own size, nothing that is no longer true.
+
+    A photo's view (focal length, Photo Sphere's angles, raw settings) is only that of a result in its frame.
+    """
     exif = parse_exif(metadata.exif)
     main = {t: v for t, v in exif.main.items() if t in _KEPT}
-    camera = {t: v for t, v in exif.camera.items() if t not in _OUTDATED}
+    outdated = _OUTDATED if same_view else (*_OUTDATED, *_VIEW)
+    camera = {t: v for t, v in exif.camera.items() if t not in outdated}
     fitted = Exif(
         {**main, 0x0112: 1, 0x0131: "composer"}, {**camera, 0xA002: width, 0xA003: height}, exif.gps
     )
     xmp = _XMP_OUTDATED.sub(b"", metadata.xmp).rstrip(b"\0") if metadata.xmp else None
+    if xmp and not same_view:
+        xmp = _XMP_VIEW.sub(b"", xmp)
     return Metadata(_exif_bytes(fitted), metadata.icc, xmp if xmp and _well_formed(xmp) else None)
 
 
@@ -204,6 +222,15 @@ def _exif_bytes(exif: Exif) -> bytes | None:
         if found := usable(directory):
             fields[ifd] = found
     return encoded(fields) if fields else None
+
+
+def exif_directory(fields: Mapping[int, Any], tag: int, offset: int, big: bool) -> bytes:
+    """Encode the camera's or the GPS directory as a little-endian TIFF file has it at an offset."""
+    head = b"II\x2b\0\x08" if big else b"II\x2a\0"
+    directory = ImageFileDirectory_v2(head.ljust(16 if big else 8, b"\0"), group=tag)
+    for field_tag, value in fields.items():
+        directory[field_tag] = _unaltered(value)
+    return directory.tobytes(offset)
 
 
 def _unaltered(value: Any) -> Any:

@@ -135,7 +135,9 @@ def write_picture(output: Path, pixels: Array, alpha: Array | None, like: Pictur
     OutputError
     """
     height, width = pixels.shape[:2]
-    metadata = replace(carried(read_metadata(like.photo), width, height), icc=like.profile)
+    same_view = (width, height) == (like.photo.width, like.photo.height)
+    metadata = carried(read_metadata(like.photo), width, height, same_view)
+    metadata = replace(metadata, icc=like.profile)
     return write_image(output, pixels, alpha, metadata)
 
 

@@ -135,6 +135,18 @@ def test_nothing_to_carry():
     assert not exif.get_ifd(GPS_IFD)
 
 
+def test_what_is_true_of_one_view_stays_where_the_view_does():
+    exif = full_exif()
+    found = carried(Metadata(exif.tobytes(), xmp=XMP), 400, 300, same_view=True)
+    detail = parse_exif(found.exif).camera
+    assert (detail[0x920A], detail[0xA405], detail[0xA20E]) == (50, 75, IFDRational(4000, 36))
+    assert 0x927C not in detail
+    for kept in (b"GPano:ProjectionType", b"crs:Exposure2012", b"exif:FocalLength"):
+        assert kept in found.xmp
+    for gone in (b"Orientation", b"PixelXDimension", b"Thumbnails"):
+        assert gone not in found.xmp
+
+
 @pytest.mark.parametrize("output", ["a.jpg", "a.png", "deep.png", "a.webp"])
 def test_all_arrive_in_the_output(tmp_path, output):
     photo = source(tmp_path / "in.jpg", swapped_profile())
@@ -161,7 +173,9 @@ def test_all_arrive_in_the_output(tmp_path, output):
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_tiff_gets_profile_xmp_and_basic_tags(tmp_path, dtype):
+@pytest.mark.parametrize("big", [False, True])
+def test_tiff_gets_profile_xmp_and_exif(tmp_path, dtype, big, monkeypatch):
+    monkeypatch.setattr("composer.media.tiff_write.CLASSIC_TIFF", 0 if big else 4_000_000_000)
     photo = source(tmp_path / "in.jpg", srgb())
     metadata = carried(read_metadata(photo), 53, 37)
     write_image(tmp_path / "a.tif", picture(dtype=dtype), None, metadata)
@@ -176,6 +190,9 @@ def test_tiff_gets_profile_xmp_and_basic_tags(tmp_path, dtype):
     exif.load(found.exif)
     assert {t: exif[t] for t in TEXTS} == TEXTS
     assert (found.icc, found.xmp) == (srgb(), metadata.xmp)
+    given, written = parse_exif(metadata.exif), read_exif(tmp_path / "a.tif")
+    assert (written.camera, written.gps) == (given.camera, given.gps)
+    assert np.array_equal(decode(read_photo(tmp_path / "a.tif")), picture(dtype=dtype))
 
 
 def test_xmp_over_64_kb_does_not_stop_a_jpeg(tmp_path):

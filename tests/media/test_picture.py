@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from composer.errors import OutputError, PhotoError
+from composer.media.metadata import read_exif
 from composer.media.picture import check_target, read_mask, read_picture, write_picture
 
 
@@ -59,3 +60,16 @@ def test_an_input_is_never_the_output(tmp_path: Path) -> None:
     picture = read_picture(tmp_path / "a.png", "file")
     with pytest.raises(OutputError, match="one of the inputs"):
         check_target(tmp_path / "a.png", (picture.photo,))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".tif"])
+def test_a_photo_in_its_own_frame_keeps_its_focal_length(tmp_path: Path, suffix: str) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x9003: "2026:11:02 10:20:30", 0xA405: 75}
+    Image.new("RGB", (30, 20)).save(tmp_path / "a.jpg", exif=exif)
+    picture, out = read_picture(tmp_path / "a.jpg", "file"), tmp_path / f"out{suffix}"
+    write_picture(out, picture.pixels, None, picture)
+    assert read_picture(out, "file").photo.focal_px == picture.photo.focal_px
+    assert read_exif(out).camera[0x9003] == "2026:11:02 10:20:30"
+    write_picture(out, picture.pixels[:10], None, picture)
+    assert read_picture(out, "file").photo.focal_px is None
