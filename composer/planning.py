@@ -125,7 +125,7 @@ def read_photos(
     unused: list[Unused] = []
     arrays = 0
     seen: dict[str, str] = {}
-    for source in expand(sources):
+    for source in expand(sources, unread=True):
         if isinstance(source, Path):
             try:
                 photo = read_photo(source, context.max_memory)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from composer.errors import OptionError, OutputError, PhotoError
-from composer.media.inputs import SUFFIXES, natural
+from composer.media.inputs import SUFFIXES, among, natural
 
 __all__ = ["Item", "check_items", "common_folder", "files_below", "folders_below"]
 
@@ -46,7 +46,8 @@ def files_below(
     Parameters
     ----------
     sources : paths or patterns
-        Folders are searched whole, hidden names apart. Of several folders each keeps its name.
+        Folders are searched whole, hidden names apart. Of several folders each keeps its name. Photographs
+        of kinds that composer does not read are items too, to be set aside with the reason.
     folder : path or None
         Where results go, in the same tree; None puts them beside the photographs.
     suffix : str
@@ -167,8 +168,7 @@ def _walked(root: Path, skip: Path | None) -> list[Path]:
     for above, folders, names in os.walk(root, onerror=unreadable):
         here = Path(above)
         folders[:] = [f for f in folders if not f.startswith(".") and not (inside and _same(here / f, skip))]
-        seen = (here / n for n in names if not n.startswith(".") and Path(n).suffix.lower() in SUFFIXES)
-        found += [p for p in seen if p.is_file()]
+        found += [p for n in among(names, unread=True) if (p := here / n).is_file()]
     if not found:
         raise PhotoError(f"{root}: has no photographs (JPEG, PNG, TIFF, WebP); name another folder")
     return sorted(found, key=natural)

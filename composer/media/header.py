@@ -90,7 +90,9 @@ def photo_from_array(pixels: NDArray[Any], name: str, hashed: bool = True) -> Ph
     PhotoError
         Another shape or type.
     """
-    pixels = np.asarray(pixels)
+    kind, pixels = type(pixels).__name__, np.asarray(pixels)
+    if pixels.ndim == 0:
+        raise PhotoError(f"{name}: is of type {kind}; give a path or an array")
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 3, 4) or 0 in pixels.shape:

@@ -13,13 +13,33 @@ from numpy.typing import NDArray
 
 from composer.errors import PhotoError
 
-__all__ = ["expand"]
+__all__ = ["SUFFIXES", "among", "expand", "natural"]
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".png", ".tif", ".tiff", ".webp", ".bmp", ".hdr", ".exr"}
+UNREAD = {
+    ".heic", ".heif", ".avif", ".jxl", ".jp2",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2", ".pef", ".srw",
+}  # fmt: skip
 
 
-def expand(sources: Iterable[str | Path | NDArray[Any]]) -> list[Path | NDArray[Any]]:
+def among(names: Iterable[str], unread: bool = False) -> list[str]:
+    """Return the names of photographs among those of a folder's files, hidden ones apart.
+
+    With `unread` also those of kinds that composer does not read, so that their reader says so; but a raw
+    file beside its JPEG is no second photograph.
+    """
+    shown = [Path(n) for n in names if not n.startswith(".")]
+    found = [n for n in shown if n.suffix.lower() in SUFFIXES]
+    stems = {n.stem for n in found}
+    if unread:
+        found += [n for n in shown if n.suffix.lower() in UNREAD and n.stem not in stems]
+    return [str(n) for n in found]
+
+
+def expand(sources: Iterable[str | Path | NDArray[Any]], unread: bool = False) -> list[Path | NDArray[Any]]:
     """Return files and arrays in order; folders give their photographs, in natural order.
+
+    With `unread` folders also give photographs of kinds that composer does not read, such as HEIC.
 
     Raises
     ------
@@ -31,7 +51,7 @@ def expand(sources: Iterable[str | Path | NDArray[Any]]) -> list[Path | NDArray[
         if not isinstance(source, (str, Path)):
             found.append(source)
         elif os.path.isdir(source):
-            found += _in_folder(Path(source))
+            found += _in_folder(Path(source), unread)
         elif glob.has_magic(str(source)) and not os.path.lexists(source):
             found += _matching(str(source))
         else:
@@ -39,15 +59,15 @@ def expand(sources: Iterable[str | Path | NDArray[Any]]) -> list[Path | NDArray[
     return found
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def _in_folder(folder: Path, unread: bool) -> list[Path]:
     try:
-        names = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file()]
+        names = [p.name for p in folder.iterdir() if p.is_file()]
     except PermissionError:
         raise PhotoError(f"{folder}: permission denied; make the folder readable") from None
-    seen = [p for p in names if not p.name.startswith(".")]
+    seen = among(names, unread)
     if not seen:
         raise PhotoError(f"{folder}: has no photographs (JPEG, PNG, TIFF, WebP); name another folder")
-    return sorted(seen, key=natural)
+    return sorted((folder / n for n in seen), key=natural)
 
 
 def _matching(pattern: str) -> list[Path]:

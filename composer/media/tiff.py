@@ -35,7 +35,7 @@ def tiff_layout(path: Path) -> tuple[int, int, int, str, bool]:
     Raises
     ------
     PhotoError
-        Samples or colours of a kind that composer does not take.
+        A raw file, or samples or colours of a kind that composer does not take.
     """
     with tifffile.TiffFile(path) as file:
         page = file.pages.first
@@ -44,6 +44,10 @@ def tiff_layout(path: Path) -> tuple[int, int, int, str, bool]:
         space = getattr(page.photometric, "name", str(page.photometric))
         alpha = samples in (2, 4) and _alpha_kind(page) is not None
         width, height = page.imagewidth, page.imagelength
+        file.filehandle.seek(8)
+        preview = page.is_reduced or file.filehandle.read(2) == b"CR"  # Canon's raw files
+    if preview:
+        raise PhotoError(f"{path}: shows a preview only, as raw files do; develop it to TIFF or JPEG")
     dtype = _DTYPES.get(found)
     odd = bits not in ((1, 2, 4, 8) if dtype == "uint8" else (16, 32, 64))
     if dtype is None or odd or (dtype == "uint16" and bits != 16):

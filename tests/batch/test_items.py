@@ -90,3 +90,9 @@ def test_folders_of_photographs(tree):
     ]
     with pytest.raises(PhotoError, match="is no folder"):
         folders_below(["in/10.jpg"], "out")
+
+
+def test_photographs_of_kinds_that_are_not_read_are_items_too(tree):
+    for name in ("day/2.heic", "day/1.dng"):
+        (tree / name).write_bytes(b"x")
+    assert [i.name for i in files_below([tree / "day"], "out")] == ["1.tif", "2.heic", "far/x.bmp"]

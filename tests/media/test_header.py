@@ -93,6 +93,12 @@ def test_deep_cmyk_tiff_is_refused(tmp_path):
     assert "SEPARATED" in refused(tmp_path / "a.tif")
 
 
+def test_the_preview_in_a_raw_file_is_no_photograph(tmp_path):
+    tifffile.imwrite(tmp_path / "a.nef", picture(), photometric="rgb", subfiletype=1)
+    with pytest.raises(PhotoError, match="raw files do; develop it"):
+        read_photo(tmp_path / "a.nef")
+
+
 def test_bits_that_would_come_out_dark_are_refused(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", picture(planes=1, dtype="uint16")[:, :, 0])
     data = bytearray((tmp_path / "a.tif").read_bytes())
@@ -242,7 +248,14 @@ def test_arrays_are_told_apart():
 
 @pytest.mark.parametrize(
     "pixels",
-    [np.zeros((4, 5)), np.zeros((4, 5, 5), np.uint8), np.zeros((0, 5), np.uint8), np.zeros(4, np.uint8)],
+    [
+        np.zeros((4, 5)),
+        np.zeros((4, 5, 5), np.uint8),
+        np.zeros((0, 5), np.uint8),
+        np.zeros(4, np.uint8),
+        None,
+        b"a.jpg",
+    ],
 )
 def test_arrays_that_are_no_photographs(pixels):
     with pytest.raises(PhotoError, match=r"^photo 1: .*; give "):

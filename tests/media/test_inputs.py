@@ -83,3 +83,11 @@ def test_unreadable_folder(folder, monkeypatch):
     monkeypatch.setattr("pathlib.Path.iterdir", denied)  # root may read everything
     with pytest.raises(PhotoError, match="permission denied; make"):
         expand([folder])
+
+
+def test_kinds_that_are_not_read_are_named_where_asked(folder):
+    for name in ("a.HEIC", "2.NEF", "c.dng", ".d.heic", "e.gif"):
+        (folder / name).write_bytes(b"x")
+    assert [n for n in names(expand([folder], unread=True)) if n not in names(expand([folder]))] == [
+        "a.HEIC", "c.dng",
+    ]  # fmt: skip
