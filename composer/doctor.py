@@ -13,7 +13,10 @@ from composer.backend.device import gpu_problem
 
 __all__ = ["Finding", "examine"]
 
-CORE = ("numpy", "scipy", "scikit-image", "pillow", "tifffile", "typer", "rich", "array-api-compat")
+CORE = (
+    "numpy", "scipy", "scikit-image", "pillow", "tifffile", "typer", "rich", "array-api-compat",
+    "threadpoolctl",
+)  # fmt: skip
 OPENCV = (
     "opencv-python-headless",
     "opencv-python",
@@ -21,11 +24,11 @@ OPENCV = (
     "opencv-contrib-python-headless",
 )
 EXTRAS = {
+    "onnxruntime": "onnx",
     "torch": "learn",
-    "safetensors": "learn",
-    "numba": "fast",
-    "distributed": "dist",
     "stlpips-pytorch": "metrics",
+    "lensfunpy": "lens",
+    "distributed": "dist",
 }
 
 

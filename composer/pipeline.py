@@ -69,7 +69,7 @@ def find_stage(name: str) -> type:
     module, _, attribute = where.partition(":")
     try:
         stage: type = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
         raise PipelineError(f'stage "{name}" cannot be imported ({error})') from error
     if not dataclasses.is_dataclass(stage):
         raise PipelineError(f'"{name}" is not a stage: a stage is a dataclass')
@@ -171,6 +171,8 @@ class Pipeline:
                 about = tomllib.load(file)
         except FileNotFoundError:
             raise PipelineError(f"{path}: no such file; check the name") from None
+        except OSError as error:
+            raise PipelineError(f"{path}: cannot be read ({error.strerror}); give a TOML file") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise PipelineError(f"{path}: not TOML ({error})") from error
         tables = about.pop("stage", None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -195,6 +196,29 @@ def test_nothing_to_stitch_still_writes_the_summary(photos: Path, tmp_path: Path
     assert status == 1
     assert "give at least two" in said
     assert json.loads(summary.read_text())["panoramas"] == []
+
+
+def test_help_says_what_memory_is_by_default() -> None:
+    assert "half of what is free" in " ".join(re.sub("[│ ]+", " ", call("repair", "--help")[1]).split())
+
+
+def test_the_version_is_said() -> None:
+    assert call("--version") == (0, f"composer {composer.__version__}\n")
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: object, **options: object) -> None:
+        raise OSError(errno.EIO, "Input/output error", "far/a.jpg")
+
+    monkeypatch.setattr("composer.api.repairing.read_picture", refused)
+    status, said = call("repair", tmp_path / "a.jpg", "-o", tmp_path / "b.jpg")
+    assert (status, said) == (1, "composer: far/a.jpg: Input/output error\n")
+
+
+def test_without_standard_error_the_job_is_done(photos: Path, tmp_path: Path) -> None:
+    command = f'"{sys.executable}" -m composer repair "{photos}/0.jpg" -o "{tmp_path}/a.jpg" 2>&-'
+    subprocess.run(command, shell=True, check=True)
+    assert (tmp_path / "a.jpg").exists()
 
 
 def test_doctor_speaks_of_every_part() -> None:

@@ -53,6 +53,7 @@ def test_laying_out_the_same_way_changes_nothing_but_rounding(plan: Path) -> Non
 
 
 def test_faces_show_the_panorama_and_come_back_where_they_were(plan: Path, tmp_path: Path) -> None:
+    (tmp_path / "cube").mkdir()  # as a first run left it
     before = composer.stitch(load=plan, cube=tmp_path / "cube", device="cpu").panoramas[0]
     faces = {p.stem: pixels_of(p) for p in (tmp_path / "cube").iterdir()}
     assert sorted(faces) == ["back", "down", "front", "left", "right", "up"]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -26,3 +29,11 @@ def test_a_missing_package_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -
     assert findings["scipy"].good is False
     assert "pip install scipy" in findings["scipy"].said
     assert findings["torch"].good is None
+
+
+def test_every_extra_that_it_names_exists_and_brings_the_package() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    extras = project["project"]["optional-dependencies"]
+    for package, extra in doctor.EXTRAS.items():
+        assert any(re.match(rf"{package}\b", wanted) for wanted in extras[extra])
+    assert "onnxruntime" in doctor.EXTRAS

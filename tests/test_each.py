@@ -80,6 +80,8 @@ def test_what_each_refuses(scenes: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert call("stitch", scenes, "--each", "-o", out, "--save", tmp_path / "p")[0] == 2
     assert call("stitch", scenes, "-o", out, "--format", "png")[0] == 2
+    with pytest.raises(OutputError, match="give its name"):
+        composer.stitch_each(scenes, tmp_path / "out.jpg")
     with pytest.raises(OutputError, match="cannot write"):
         composer.stitch_each(scenes, out, format="gif")
     with pytest.raises(OptionError, match="save is no option for many"):

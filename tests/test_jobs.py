@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from composer.api.jobs import one_thread_each
+from composer.api.jobs import allowed, one_thread_each
+from composer.errors import OptionError
 
 
 def blas_threads() -> set[int]:
@@ -28,3 +29,9 @@ def test_threads_of_libraries_are_held_to_one_and_given_back(monkeypatch: pytest
             assert blas_threads() == {2}
     finally:
         cv2.setNumThreads(before)
+
+
+@pytest.mark.parametrize("bytes_", [0, -5 << 20])
+def test_no_memory_at_all_is_refused(bytes_: int) -> None:
+    with pytest.raises(OptionError, match="give more than nothing"):
+        allowed(bytes_)

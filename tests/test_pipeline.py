@@ -102,6 +102,8 @@ def test_stages_that_do_not_fit_are_refused(stages: tuple[object, ...], message:
         ("a = 1", "list of"),
         ('[[stage]]\nuse = "nosuch"', "no stage is called"),
         ('[[stage]]\nuse = "no.such:Thing"', "cannot be imported"),
+        ('[[stage]]\nuse = "./own:Thing"', "cannot be imported"),
+        ('[[stage]]\nuse = ":"', "cannot be imported"),
         ("[[stage]]\nratio = 1", "needs use"),
         ('[[stage]]\nuse = "match"\nratoi = 0.7', 'has no option "ratoi"; it has ratio'),
         ('[[stage]]\nuse = "match"\nkeep = "six"', "type int"),
@@ -113,6 +115,11 @@ def test_bad_files_are_refused_with_the_remedy(tmp_path: Path, text: str, messag
     path.write_text(text)
     with pytest.raises(PipelineError, match=message):
         composer.run(path, ["does-not-exist.jpg", "nor-this.jpg"])
+
+
+def test_a_folder_is_no_pipeline(tmp_path: Path) -> None:
+    with pytest.raises(PipelineError, match="cannot be read"):
+        Pipeline.from_toml(tmp_path)
 
 
 def test_options_are_set_by_name() -> None:

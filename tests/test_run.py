@@ -179,6 +179,7 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
     assert call("run", single, folder, "-o", out, "--summary", tmp_path / "s.json")[0] == 2
     with pytest.raises(PhotoError, match="no photographs are given"):
         composer.run_each(single, [], out)
+    assert "no photographs are given" in call("run", single, "-o", tmp_path / "a.jpg")[1]
     with pytest.raises(OutputError, match="give its name"):
         composer.run_each(single, folder, tmp_path / "a.jpg")
     with pytest.raises(OptionError, match="use run_each"):

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from composer.api.editing import edited
+from composer.api.jobs import allowed
 from composer.api.repairing import check_fill, kinds_of, repair
 from composer.api.stitching import stitch
-from composer.backend.memory import allowance
 from composer.batch import Batch, common_folder, files_below, folders_below, run_batch
 from composer.errors import OptionError, OutputError, PhotoError
 from composer.media.encode import FORMATS, check_suffix
@@ -81,6 +81,7 @@ def stitch_each(
     PhotoError, OutputError, OptionError, PipelineError, DeviceError, BatchError, Cancelled
     """
     plain = {k: v for k, v in (options or {}).items() if v is not None}
+    _check_folder(output)
     for name in plain:
         if name not in signature(stitch).parameters.keys() - ONE_ONLY - OWN:
             raise OptionError(f"{name} is no option for many folders; it is one of one panorama, or unknown")
@@ -96,13 +97,12 @@ def stitch_each(
     kind = check_suffix(f".{(format or 'jpg').lower().removeprefix('.')}")
     sources = [folders] if isinstance(folders, (str, Path)) else folders
     items = [replace(i, files=(*i.files, *further)) for i in folders_below(sources, output, kind)]
-    count = workers or len(os.sched_getaffinity(0))
     return run_batch(
         items,
         "composer.api.batches:stitch_folder",
         {"options": plain, "files": list(paths)},
         Path(output),
-        means={"paths": paths, "max_memory": (max_memory or allowance()) // max(1, count)},
+        means={"paths": paths, "max_memory": _share(max_memory, workers)},
         stage="stitch",
         workers=workers,
         scheduler=scheduler,
@@ -187,20 +187,18 @@ def run_each(
     chosen: dict[str, Any] = {"settings": dict(settings or {}), "device": device}
     if not Pipeline.from_toml(pipeline).with_options(chosen["settings"]).single:
         return stitch_each(photos, output, chosen, pipeline=pipeline, format=format, **further)
-    if Path(output).suffix.lower() in FORMATS and not Path(output).is_dir():
-        raise OutputError(f"{output}: many photos go into a folder; give its name")
     file = Path(pipeline).absolute()
     sources = [photos] if isinstance(photos, (str, Path)) else list(photos)
     if not sources:
         raise PhotoError("no photographs are given; name files, folders or patterns")
+    _check_folder(output)
     items = [replace(i, files=(*i.files, file)) for i in files_below(sources, output)]
     if format is not None:
         kind = check_suffix(f".{format.lower().removeprefix('.')}")
         items = [replace(i, output=i.output.with_suffix(kind)) for i in items]
-    share = (max_memory or allowance()) // max(1, workers or len(os.sched_getaffinity(0)))
     return run_batch(
         items, "composer.api.batches:edit_file", chosen, Path(output), stage="run",
-        means={"pipeline": str(file), "max_memory": share},
+        means={"pipeline": str(file), "max_memory": _share(max_memory, workers)},
         **{k: v for k, v in further.items() if k != "max_memory"},
     )  # fmt: skip
 
@@ -265,8 +263,7 @@ def repair_each(
     PhotoError, OutputError, OptionError, DeviceError, BatchError, Cancelled
     """
     plain = _checked(options or {})
-    if output is not None and Path(output).suffix.lower() in FORMATS and not Path(output).is_dir():
-        raise OutputError(f"{output}: many photos go into a folder; give its name")
+    _check_folder(output)
     sources = [photos] if isinstance(photos, (str, Path)) else photos
     items = files_below(sources, output, suffix)
     if plain.get("find_only"):
@@ -277,13 +274,12 @@ def repair_each(
     items = [
         replace(i, files=(i.source, *masks.get("", masks.get(i.source.stem, [])), *further)) for i in items
     ]
-    count = workers or len(os.sched_getaffinity(0))
     return run_batch(
         items,
         "composer.api.batches:mend_file",
         {"options": plain, "files": list(paths)},
         Path(output) if output is not None else common_folder(items),
-        means={"paths": paths, "max_memory": (max_memory or allowance()) // max(1, count)},
+        means={"paths": paths, "max_memory": _share(max_memory, workers)},
         stage="repair",
         workers=workers,
         scheduler=scheduler,
@@ -291,6 +287,17 @@ def repair_each(
         observe=observe,
         cancelled=cancelled,
     )
+
+
+def _check_folder(output: str | Path | None) -> None:
+    """Check that the name of a batch's results is none of a picture."""
+    if output is not None and Path(output).suffix.lower() in FORMATS and not Path(output).is_dir():
+        raise OutputError(f"{output}: many results go into a folder; give its name")
+
+
+def _share(max_memory: int | None, workers: int | None) -> int:
+    """Return a worker's part of the bytes that all of them may take."""
+    return allowed(max_memory) // max(1, workers or len(os.sched_getaffinity(0)))
 
 
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from composer.backend.memory import allowance
 from composer.errors import OptionError
 from composer.records import Context, Event
 
-__all__ = ["Stopwatch", "begun", "one_thread_each"]
+__all__ = ["Stopwatch", "allowed", "begun", "one_thread_each"]
 
 
 def begun(
@@ -33,11 +33,23 @@ def begun(
     context = Context(
         resolve_device(device),
         workers or len(os.sched_getaffinity(0)),
-        max_memory=max_memory or allowance(),
+        max_memory=allowed(max_memory),
         observe=watch,
         cancelled=cancelled or (lambda: False),
     )
     return context, watch
+
+
+def allowed(max_memory: int | None) -> int:
+    """Return the bytes that a job may take.
+
+    Raises
+    ------
+    OptionError
+    """
+    if max_memory is not None and max_memory < 1:
+        raise OptionError(f"max_memory is {max_memory / 2**20:g} MB; give more than nothing")
+    return max_memory or allowance()
 
 
 class Stopwatch:

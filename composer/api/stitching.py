@@ -171,7 +171,8 @@ def stitch(
         raise OptionError("a matcher goes with the features that it was trained for; give features too")
     if load is not None and template is not None:
         raise OptionError("load and template were both given; load renders a plan's own photos, so drop one")
-    for wanted in (target, save, cube, report):
+    faces = None if cube is None or Path(cube).is_dir() else cube
+    for wanted in (target, save, faces, report):
         if wanted is not None:
             check_folder(Path(wanted))
     if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):

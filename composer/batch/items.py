@@ -151,8 +151,10 @@ def _listed(sources: Sequence[str | Path], skip: Path | None) -> Iterator[tuple[
             matches = (Path(p) for p in glob.glob(str(source), recursive=True))
             photos = (p for p in matches if p.suffix.lower() in SUFFIXES and p.is_file())
             found = sorted((p for p in photos if not (inside and _below(p, skip))), key=natural)
+        elif path.exists():
+            root, found = path.parent, [path]
         else:
-            root, found = path.parent, [path] if path.is_file() else []
+            raise PhotoError(f"{source}: no such file or folder; check the name")
         if not found:
             raise PhotoError(f"{source}: has no photographs (JPEG, PNG, TIFF, WebP); check the name")
         yield from ((root, p) for p in found)

@@ -17,9 +17,7 @@ from composer.errors import BatchError
 
 __all__ = ["Pool", "Processes"]
 
-ONE_THREAD = dict.fromkeys(
-    ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
-)
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 STARTS = 10  # attempts at starting a worker, of which any may be killed for want of memory
 
 

@@ -106,7 +106,12 @@ def _spread(outcomes: Sequence[Outcome], most: int) -> list[Outcome]:
 
 def _pairs(outcomes: Sequence[Outcome]) -> Iterator[Pair]:
     for o in outcomes:
-        told = [f"{k.replace('_', ' ')} {v}" for k, v in o.told.items() if isinstance(v, (str, int, float))]
+        plain = ((k, v) for k, v in o.told.items() if v and isinstance(v, (str, int, float)))
+        notes = o.told.get("notes")
+        told = [
+            *(f"{k.replace('_', ' ')} {v}" for k, v in plain),
+            *(map(str, notes) if isinstance(notes, list) else ()),
+        ]
         before = _small(o.item.source) if o.item.source.is_file() else None
         yield Pair(o.item.name, before, _small(o.files[0]), [*told, f"{o.seconds:.2f} s"])
 

@@ -163,4 +163,5 @@ def _said(error: Exception, task: Task) -> str:
         said = f"{error.filename}: {error.strerror}"
     else:
         said = f"{type(error).__name__}: {error}"
+    said = said.removeprefix(f"{task.source}: ")  # the item's name is told anyway
     return " ".join(said.replace(str(task.scratch), str(task.output.parent)).split())

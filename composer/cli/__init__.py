@@ -12,6 +12,8 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go over photos and tiles
 gc.set_threshold(20_000)  # else a tenth of the start goes into looking for cycles among modules
 
+from typing import Annotated
+
 import typer
 
 from composer.cli import (
@@ -35,6 +37,23 @@ app = typer.Typer(
     help="Stitch, fuse, clone, repair and refine photographs; nothing is lost, and it says what it did.",
 )
 
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from composer import __version__
+
+        typer.echo(f"composer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say which version it is.")
+    ] = False,
+) -> None: ...
+
+
 for verb in (
     stitching.stitch,
     fusing.fuse,
@@ -55,9 +74,10 @@ def doctor() -> None:
     from composer.doctor import examine
 
     findings = examine()
+    wide = max(len(f.what) for f in findings)
     for finding in findings:
         mark = {True: "ok  ", False: "BAD ", None: "--  "}[finding.good]
-        typer.echo(f"{mark} {finding.what:<12} {finding.said}")
+        typer.echo(f"{mark} {finding.what:<{wide}} {finding.said}")
     if any(f.good is False for f in findings):
         raise typer.Exit(1)
 

@@ -53,7 +53,9 @@ DeviceOption = Annotated[Device, typer.Option(help="Where pixels are computed.")
 Workers = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 MaxMemory = Annotated[
     int | None,
-    typer.Option(metavar="MB", help="Memory for photos and canvas [half of what is free, up to 4096]."),
+    typer.Option(
+        metavar="MB", help="Memory for photos and canvas; half of what is free by default, at most 4096."
+    ),
 ]
 Each = Annotated[
     bool,

@@ -151,7 +151,7 @@ def repair(
     if summary is not None:
         write_json(summary, result.summary())
     if not quiet:
-        _say(result, find_only)
+        _say(result, photos[0], find_only)
         if page is not None:
             typer.echo(f"{page}  open it in a browser, to paint and erase the mask and to save it")
 
@@ -185,14 +185,14 @@ def _box(text: str) -> tuple[int, ...]:
     return x, y, width, height
 
 
-def _say(result: Repaired, find_only: bool) -> None:
+def _say(result: Repaired, photo: str, find_only: bool) -> None:
     """Say what was found, and what mended it."""
     faults = [f for f in result.faults if find_only or f.operator]
     counts = Counter(f"{f.kind} by {f.operator}" if f.operator else f.kind for f in faults)
     by = ", ".join(f"{count} {what}" for what, count in counts.items())
     did = "found" if find_only else "mended"
     marked = int(result.mask.sum()) if faults else 0
-    pixels = f"{marked} pixels " if marked or not by else ""  # none are marked where it is the whole photo
-    typer.echo(f"{result.output or ''}  {pixels}{did}{': ' + by if by else ''}")
+    pixels = f"{marked} pixels " if marked else ""  # none are marked where it is the whole photo
+    typer.echo(f"{result.output or photo}  {f'{pixels}{did}: {by}' if by else f'nothing {did}'}")
     for note in result.notes:
         typer.echo(f"note      {note}")

@@ -62,6 +62,11 @@ def guarded(
         if debug:
             raise
         typer.echo("composer: out of memory; use --width or fewer photos", err=True)
+    except OSError as error:
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename is not None else ""
+        typer.echo(f"composer: {where}{error.strerror or error}", err=True)
     except KeyboardInterrupt:
         _end_now()
     raise typer.Exit(1)
@@ -122,7 +127,7 @@ def on_terminate() -> Iterator[Callable[[], bool]]:
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
     """Show a bar a stage and the time left on a terminal; one line a finished stage elsewhere."""
-    if quiet:
+    if quiet or sys.stderr is None:
         yield lambda event: None
         return
     if not sys.stderr.isatty():

@@ -61,12 +61,17 @@ def expand(sources: Iterable[str | Path | NDArray[Any]], unread: bool = False) -
 
 def _in_folder(folder: Path, unread: bool) -> list[Path]:
     try:
-        names = [p.name for p in folder.iterdir() if p.is_file()]
+        inside = list(folder.iterdir())
     except PermissionError:
         raise PhotoError(f"{folder}: permission denied; make the folder readable") from None
-    seen = among(names, unread)
+    seen = among((p.name for p in inside if p.is_file()), unread)
     if not seen:
-        raise PhotoError(f"{folder}: has no photographs (JPEG, PNG, TIFF, WebP); name another folder")
+        others = (
+            "a folder in it, or stitch these with --each"
+            if any(map(Path.is_dir, inside))
+            else "another folder"
+        )
+        raise PhotoError(f"{folder}: has no photographs (JPEG, PNG, TIFF, WebP); name {others}")
     return sorted((folder / n for n in seen), key=natural)
 
 

@@ -92,6 +92,11 @@ def test_folders_of_photographs(tree):
         folders_below(["in/10.jpg"], "out")
 
 
+def test_a_name_that_is_nothing_is_told(tree):
+    with pytest.raises(PhotoError, match="nothing: no such file"):
+        files_below([tree, "nothing"], "out")
+
+
 def test_photographs_of_kinds_that_are_not_read_are_items_too(tree):
     for name in ("day/2.heic", "day/1.dng"):
         (tree / name).write_bytes(b"x")

@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from composer.batch import files_below, run_batch
+from composer.batch import Batch, files_below, run_batch
+from composer.batch.items import Item
+from composer.batch.outcomes import Outcome
 from composer.batch.pace import Pace, spoken
+from composer.batch.summary import write_batch_report
 from composer.records import Event
 from composer.report import Pair, write_pairs
 from composer.samples import picture
@@ -32,6 +35,14 @@ def test_pictures_lie_over_each_other(tmp_path: Path) -> None:
     assert "bad.jpg" in text
     assert not re.search(r'(src|href)="(?!data:)', text)
     HTMLParser().feed(text)
+
+
+def test_what_was_done_is_said_in_words(tmp_path: Path) -> None:
+    item = Item("a.png", tmp_path / "a.png", tmp_path / "b.png", ())
+    told = {"faults": 0, "kinds": "", "width": 9, "notes": ["no faults found"], "each": []}
+    batch = Batch((Outcome(item, files=(item.output,), told=told),), tmp_path, 1.0)
+    write_batch_report(tmp_path / "r.html", batch, "Repair")
+    assert "width 9 · no faults found · 0.00 s" in (tmp_path / "r.html").read_text("utf-8")
 
 
 def test_a_page_has_bounded_size() -> None:

@@ -102,9 +102,9 @@ def test_what_fails_is_set_aside_and_the_rest_goes_on(folder: Path, tmp_path: Pa
     batch = run(folder, {"marks": str(tmp_path)}, workers=2)
     reasons = {o.item.name: o.reason for o in batch.set_aside}
     assert reasons == {
-        "bad.jpg": f"{folder}/bad.jpg: cannot be decoded; copy it again",
+        "bad.jpg": "cannot be decoded; copy it again",
         "fault.jpg": "ZeroDivisionError: a fault in the job",
-        "nothing.jpg": f"{folder}/nothing.jpg: the job ended well and wrote nothing",
+        "nothing.jpg": "the job ended well and wrote nothing",
         "extra.jpg": f"it would replace {tmp_path.resolve()}/out/a.jpg; rename extra.jpg",
         "exits.jpg": "a worker died on it (exit status 7)",
         "dies.jpg": "a worker died on it (SIGKILL, perhaps for want of memory)",

@@ -85,6 +85,12 @@ def test_unreadable_folder(folder, monkeypatch):
         expand([folder])
 
 
+def test_photographs_further_down_are_pointed_at(tmp_path):
+    (tmp_path / "day").mkdir()
+    with pytest.raises(PhotoError, match="name a folder in it, or stitch these with --each"):
+        expand([tmp_path])
+
+
 def test_kinds_that_are_not_read_are_named_where_asked(folder):
     for name in ("a.HEIC", "2.NEF", "c.dng", ".d.heic", "e.gif"):
         (folder / name).write_bytes(b"x")
