@@ -285,3 +285,21 @@ def test_a_box_that_reaches_beyond_the_photo_is_told() -> None:
     told = composer.repair(photo, box=(110, 10, 50, 4)).notes
     assert any("reaches beyond the photo; 10 x 4 pixels of it lie inside" in n for n in told)
     assert not composer.repair(photo, box=(100, 10, 20, 4)).notes
+
+
+def test_masks_that_a_batch_wrote_are_found_by_the_next(tmp_path: Path) -> None:
+    for name in ("a.png", "sub/a.png"):
+        damaged = photo()
+        damaged[scratch() if "sub" in name else scratch().T] = 0
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(damaged).save(tmp_path / "in" / name)
+    found, out = tmp_path / "masks", tmp_path / "out"
+    composer.repair_each(tmp_path / "in", found, {"find_only": True}, workers=1)
+    Image.fromarray(scratch()).save(found / "sub" / "a.png")
+    Image.fromarray(scratch().T).save(found / "a.png")
+    batch = composer.repair_each(tmp_path / "in", out, {"mask": found}, workers=1)
+    assert [o.item.name for o in batch.done] == ["a.png", "sub/a.png"]
+    for name, mask in (("a.png", scratch().T), ("sub/a.png", scratch())):
+        mended = np.asarray(Image.open(out / name))
+        assert np.array_equal(mended[~mask], photo()[~mask])
+        assert mended[mask].any(1).all()

@@ -16,7 +16,7 @@ from composer.api.stitching import stitch
 from composer.batch import Batch, common_folder, files_below, folders_below, run_batch
 from composer.errors import OptionError, OutputError, PhotoError
 from composer.media.encode import FORMATS, check_suffix
-from composer.media.inputs import SUFFIXES
+from composer.media.naming import named_like
 from composer.mending.noise import GRAIN
 from composer.pipeline import Pipeline
 from composer.records import Event
@@ -243,8 +243,8 @@ def repair_each(
         A folder for the results, a journal, summary.csv and summary.json; made if it is missing. None puts
         results beside the photographs, and the rest into the folder that holds all.
     options : mapping or None
-        Options of `repair`, for all photos. `mask` may be a folder of masks with their photos' stems, else
-        one mask is for all; with `find_only` masks are written, as PNG.
+        Options of `repair`, for all photos. `mask` may be a folder of masks called like their photos, also in
+        the same sub-folders, else one mask is for all; with `find_only` masks are written so, as PNG.
     suffix : str
         Put behind each name; needed where `output` is None.
     workers : int or None
@@ -269,11 +269,8 @@ def repair_each(
     if plain.get("find_only"):
         items = [replace(i, output=i.output.with_suffix(".png")) for i in items]
     paths = {n: _absolute(plain.pop(n)) for n in ("mask", "source", "donors") if n in plain}
-    masks = _masks(paths.get("mask"))
     further = [*map(Path, paths.get("donors", ())), *([Path(paths["source"])] if "source" in paths else [])]
-    items = [
-        replace(i, files=(i.source, *masks.get("", masks.get(i.source.stem, [])), *further)) for i in items
-    ]
+    items = [replace(i, files=(i.source, *_masks(paths.get("mask"), i.source), *further)) for i in items]
     return run_batch(
         items,
         "composer.api.batches:mend_file",
@@ -326,14 +323,11 @@ def _absolute(given: Any) -> Any:
     return str(Path(given).absolute())
 
 
-def _masks(mask: str | None) -> dict[str, list[Path]]:
-    """Return the masks of a folder by their stems, or the one that is for all under ""."""
-    if mask is None or not Path(mask).is_dir():
-        return {"": [Path(mask)] if mask else []}
-    found: dict[str, list[Path]] = {}
-    for path in sorted(p for p in Path(mask).iterdir() if p.suffix.lower() in SUFFIXES):
-        found.setdefault(path.stem, []).append(path)
-    return found
+def _masks(mask: str | None, photo: Path) -> list[Path]:
+    """Return the mask that is for all photos, or those of a folder that are called like a photo."""
+    if mask is None:
+        return []
+    return named_like(photo, Path(mask)) if Path(mask).is_dir() else [Path(mask)]
 
 
 def mend_file(source: str, output: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -346,8 +340,7 @@ def mend_file(source: str, output: str, options: dict[str, Any]) -> dict[str, An
     """
     given = {**options["options"], **options["paths"]}
     if "mask" in given:
-        masks = _masks(given["mask"])
-        found = masks.get("", masks.get(Path(source).stem, []))
+        found = _masks(given["mask"], Path(source))
         if len(found) != 1:
             which = "none is" if not found else f"{len(found)} are"
             raise PhotoError(f"{given['mask']}: {which} called {Path(source).stem}; a photo has one mask")

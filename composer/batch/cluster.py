@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -24,7 +25,7 @@ class Cluster:
     DeviceError
         The package `distributed` is not installed.
     BatchError
-        The scheduler does not answer.
+        That is no address, or the scheduler does not answer.
     """
 
     chances = 1
@@ -36,6 +37,8 @@ class Cluster:
             raise DeviceError(
                 "a scheduler needs the package distributed; pip install 'composer-cv[dist]'"
             ) from None
+        if not re.fullmatch(r"inproc://.+|(\w+://)?.+:\d+", address):
+            raise BatchError(f"{address}: is no scheduler's address; write tcp://HOST:PORT")
         self._answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._futures: dict[int, Any] = {}
         try:

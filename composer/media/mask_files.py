@@ -1,6 +1,6 @@
 """Folders of masks: which parts of a photo must be kept, and which must not be used.
 
-A folder holds a mask for each photo that needs one, with the photo's stem as its name: white counts.
+A folder holds a mask for each photo that needs one, called like the photo or its stem: white counts.
 Records carry masks as the bytes of one-bit PNG files, a few kB each, so that saved plans hold them too.
 """
 
@@ -18,6 +18,7 @@ from composer.media.decode import decode
 from composer.media.header import read_photo
 from composer.media.inputs import expand
 from composer.media.masks import TOP
+from composer.media.naming import naming
 from composer.records import Photo, Photos
 
 __all__ = ["with_masks"]
@@ -41,15 +42,17 @@ def with_masks(photos: Photos, include: str | Path | None, exclude: str | Path |
 
 def _read_folder(photos: Photos, folder: str | Path) -> dict[str, bytes]:
     """Return the masks of a folder by the photos' names; those of unusable photos are passed over."""
-    names = dict.fromkeys([p.name for p in photos.items] + [u.photo for u in photos.unused])
+    names = list(dict.fromkeys([p.name for p in photos.items] + [u.photo for u in photos.unused]))
+    meant = naming(names)
     usable = {p.name: p for p in photos.items}
     found: dict[str, bytes] = {}
     for path in (Path(str(f)) for f in expand([Path(folder)])):
-        meant = [n for n in names if Path(n).stem == path.stem]
-        if len(meant) != 1:
-            which = f"{len(meant)} photos are" if meant else "no photo is"
-            raise OptionError(f"{path}: {which} called {path.stem}; a mask has the stem of its one photo")
-        name = meant[0]
+        try:
+            name = names[meant(path.stem)]
+        except LookupError as error:
+            raise OptionError(
+                f"{path}: {error.args[0].split(';')[0]}; a mask has the name or stem of one photo"
+            ) from None
         if name in found:
             raise OptionError(f"{path}: a second mask for {name}; keep one")
         if name in usable:

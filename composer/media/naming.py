@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-__all__ = ["naming"]
+from composer.media.inputs import among
+
+__all__ = ["named_like", "naming"]
 
 
 def naming(names: Iterable[str]) -> Callable[[str], int]:
@@ -25,3 +28,19 @@ def naming(names: Iterable[str]) -> Callable[[str], int]:
         return found[0]
 
     return meant
+
+
+def named_like(photo: Path, folder: Path) -> list[Path]:
+    """Return the pictures in and below a folder that are called like a photo: by file name, else by stem.
+
+    As much as possible of the photo's path counts: of a/x.png and x.png the first is that of PHOTOS/a/x.jpg.
+    """
+    above = Path(os.path.abspath(photo)).parts[1:-1]
+    for k in range(len(above) + 1):
+        here = folder.joinpath(*above[k:])
+        if here.is_dir():
+            names = [Path(n) for n in among(sorted(n for n in os.listdir(here) if n.startswith(photo.stem)))]
+            for form in (photo.name, photo.stem):
+                if found := [here / n for n in names if n.stem == form]:
+                    return found
+    return []

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from composer.batch import files_below, run_batch
+from composer.batch.cluster import Cluster
 from composer.errors import BatchError, DeviceError
 
 HAS_DASK = importlib.util.find_spec("distributed") is not None
@@ -56,3 +57,9 @@ def test_no_scheduler_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         run_batch(
             files_below([tmp_path], tmp_path / "o"), COPY, {}, tmp_path / "o", scheduler="tcp://127.0.0.1:9"
         )
+
+
+@needs_dask
+def test_what_is_no_address_is_refused_at_once() -> None:
+    with pytest.raises(BatchError, match="write tcp://HOST:PORT"):
+        Cluster("scheduler")
