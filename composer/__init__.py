@@ -105,3 +105,8 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module 'composer' has no attribute {name!r}")
     return getattr(import_module(f"composer.{_HOMES.get(name, 'records')}"), name)
+
+
+def __dir__() -> list[str]:
+    """Name what may be imported too: a person's shell completes names by it."""
+    return sorted({*globals(), *__all__})

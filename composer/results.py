@@ -35,6 +35,8 @@ __all__ = [
 class Panorama:
     """One panorama: its composition, and the picture in memory or the file it was written to.
 
+    `numpy.asarray` of it is the picture.
+
     Attributes
     ----------
     composition : Composition
@@ -60,6 +62,10 @@ class Panorama:
         assert self.output is not None
         photo = read_photo(self.output, max_memory=sys.maxsize)
         return decode(photo)[:, :, : photo.channels]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the picture as an array."""
+        return np.array(self.image, dtype, copy=copy)
 
     @property
     def photos(self) -> tuple[str, ...]:

@@ -202,6 +202,10 @@ def test_help_says_what_memory_is_by_default() -> None:
     assert "half of what is free" in " ".join(re.sub("[│ ]+", " ", call("repair", "--help")[1]).split())
 
 
+def test_a_shell_completes_what_there_is() -> None:
+    assert set(composer.__all__) <= set(dir(composer))
+
+
 def test_the_version_is_said() -> None:
     assert call("--version") == (0, f"composer {composer.__version__}\n")
 

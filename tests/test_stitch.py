@@ -43,6 +43,7 @@ def test_a_closed_circle_uses_every_photo_and_closes(ring: composer.Stitched) ->
     assert ring.unused == ()
     assert panorama.composition.closed
     assert panorama.composition.fov_deg[0] == pytest.approx(360, abs=0.01)
+    assert np.array_equal(np.asarray(panorama), panorama.image)
 
 
 def test_cameras_agree_with_the_truth_to_a_fraction_of_a_pixel(
