@@ -18,7 +18,7 @@ from composer.media.opening import DAMAGE, is_tiff, opened, reason
 from composer.media.radiance import is_radiance, radiance_layout
 from composer.records import Photo
 
-__all__ = ["check_memory", "photo_from_array", "read_photo"]
+__all__ = ["check_memory", "photo_from_array", "pictures_in", "read_photo"]
 
 FULL_FRAME_DIAGONAL_MM = 43.267
 BOMB_RATIO = 200  # no photograph compresses this well; white noise does not compress at all
@@ -78,6 +78,18 @@ def read_photo(path: Path | str, max_memory: int = 2 << 30) -> Photo:
         str(path), path, width, height, channels, dtype, alpha, orientation, focal, camera, digest,
         _gps(exif.gps), down=gravity_of(exif, read_xmp(path), orientation),
     )  # fmt: skip
+
+
+def pictures_in(path: Path) -> int:
+    """Return how many pictures a file holds: pages of a TIFF without previews, frames of an animation."""
+    if is_radiance(path):
+        return 1
+    if is_tiff(path):
+        from composer.media.tiff import tiff_pages
+
+        return tiff_pages(path)
+    with opened(path) as image:
+        return int(getattr(image, "n_frames", 1))
 
 
 def photo_from_array(pixels: NDArray[Any], name: str, hashed: bool = True) -> Photo:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from composer.errors import OutputError
 from composer.media.decode import decode
 from composer.media.encode import check_output, replacing, write_image
-from composer.media.header import photo_from_array, read_photo
+from composer.media.header import photo_from_array, pictures_in, read_photo
 from composer.media.masks import TOP
 from composer.media.metadata import carried, icc_profile, read_metadata
 from composer.media.profiles import srgb
@@ -128,7 +128,7 @@ def write_picture(output: Path, pixels: Array, alpha: Array | None, like: Pictur
 
     Returns
     -------
-    What had to be changed for the format's sake, a sentence each.
+    What had to be changed for the format's sake, and what of the file is left out, a sentence each.
 
     Raises
     ------
@@ -138,7 +138,9 @@ def write_picture(output: Path, pixels: Array, alpha: Array | None, like: Pictur
     same_view = (width, height) == (like.photo.width, like.photo.height)
     metadata = carried(read_metadata(like.photo), width, height, same_view)
     metadata = replace(metadata, icc=like.profile)
-    return write_image(output, pixels, alpha, metadata)
+    count = 1 if like.photo.path is None else pictures_in(like.photo.path)
+    notes = [f"{like.photo.name}: holds {count} pictures; only the first was taken"] if count > 1 else []
+    return [*notes, *write_image(output, pixels, alpha, metadata)]
 
 
 def keep_picture(output: Path, picture: Picture) -> list[str]:

@@ -18,7 +18,7 @@ from composer.media.opening import opened, quietly
 
 Array = NDArray[Any]
 
-__all__ = ["read_tiff", "tiff_exif", "tiff_layout", "tiff_tag"]
+__all__ = ["read_tiff", "tiff_exif", "tiff_layout", "tiff_pages", "tiff_tag"]
 
 _PLAIN = ("MINISBLACK", "MINISWHITE", "RGB")
 _CONVERTED = ("PALETTE", "SEPARATED", "YCBCR")  # 8-bit only, by Pillow
@@ -57,6 +57,12 @@ def tiff_layout(path: Path) -> tuple[int, int, int, str, bool]:
         raise PhotoError(f"{path}: colours are {space} in {found}; export it as RGB")
     colours = 3 if space in _CONVERTED or samples - alpha >= 3 else 1
     return width, height, colours, dtype, alpha
+
+
+def tiff_pages(path: Path) -> int:
+    """Return the number of pages that are no previews."""
+    with tifffile.TiffFile(path) as file:
+        return sum(not getattr(page, "is_reduced", False) for page in file.pages)
 
 
 def tiff_tag(path: Path, code: int) -> bytes | None:

@@ -73,3 +73,14 @@ def test_a_photo_in_its_own_frame_keeps_its_focal_length(tmp_path: Path, suffix:
     assert read_exif(out).camera[0x9003] == "2026:11:02 10:20:30"
     write_picture(out, picture.pixels[:10], None, picture)
     assert read_picture(out, "file").photo.focal_px is None
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".webp", ".png"])
+def test_further_pictures_in_a_file_are_told(tmp_path: Path, suffix: str) -> None:
+    one, two, three = (Image.new("RGB", (9, 8), (k, 80 * k, 0)) for k in (1, 2, 3))
+    one.save(tmp_path / f"a{suffix}", save_all=True, append_images=[two, three])
+    picture = read_picture(tmp_path / f"a{suffix}", "file")
+    (note,) = write_picture(tmp_path / f"b{suffix}", picture.pixels, picture.alpha, picture)
+    assert note.endswith("holds 3 pictures; only the first was taken")
+    again = read_picture(tmp_path / f"b{suffix}", "file")
+    assert write_picture(tmp_path / f"c{suffix}", picture.pixels, picture.alpha, again) == []
