@@ -245,8 +245,10 @@ def test_importing_and_stitching_needs_neither_torch_nor_cupy_nor_a_display(
     assert (tmp_path / "o.jpg").exists()
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_ends_with_130_and_leaves_nothing(times: int, photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "times"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
+def test_a_signal_ends_with_its_status_and_leaves_nothing(
+    number: int, times: int, photos: Path, tmp_path: Path
+) -> None:
     command = [
         sys.executable,
         "-m",
@@ -268,9 +270,9 @@ def test_ctrl_c_ends_with_130_and_leaves_nothing(times: int, photos: Path, tmp_p
         while not process.stderr.readline().startswith("low-bands"):
             assert process.poll() is None
         for _ in range(times):
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
         assert "Traceback" not in process.stderr.read()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert list(tmp_path.iterdir()) == []
 
 

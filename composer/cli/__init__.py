@@ -1,7 +1,7 @@
 """The verbs as commands; the only room that prints.
 
 Exit status: 0 done (also when photos were left out, which is said), 1 the job failed, 2 wrong usage,
-3 a batch is over and items of it were set aside, 130 stopped with Ctrl-C.
+3 a batch is over and items of it were set aside, 130 stopped with Ctrl-C, 143 with SIGTERM.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def guarded(
     from composer.errors import ComposerError
 
     try:
-        with _progress(quiet) as observe:
+        with _told_to_end(), _progress(quiet) as observe:
             return _interruptible(work, observe)
     except ComposerError as error:
         if debug:
@@ -67,8 +67,8 @@ def guarded(
             raise
         where = f"{error.filename}: " if error.filename is not None else ""
         typer.echo(f"composer: {where}{error.strerror or error}", err=True)
-    except KeyboardInterrupt:
-        _end_now()
+    except KeyboardInterrupt as told:
+        _end_now(told.args[0] if told.args else signal.SIGINT)
     raise typer.Exit(1)
 
 
@@ -102,15 +102,32 @@ def _interruptible(work: Callable[..., T], observe: Callable[[Event], None]) -> 
         raise
 
 
-def _end_now() -> NoReturn:
-    """End the process with status 130, whatever its threads are doing."""
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP end a job as Ctrl-C does, where nothing else is made of them (nohup does)."""
+
+    def end(number: int, frame: object) -> NoReturn:
+        raise KeyboardInterrupt(number)
+
+    taken = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end_now(number: int) -> NoReturn:
+    """End the process with the status of a signal, 130 of Ctrl-C, whatever its threads are doing."""
     from composer.media.encode import discard_unfinished
 
     discard_unfinished()
     with suppress(OSError, KeyboardInterrupt):
         typer.echo("composer: stopped; no file is left half-written", err=True)
         sys.stdout.flush()
-    os._exit(130)
+    os._exit(128 + number)
 
 
 @contextmanager
