@@ -99,9 +99,13 @@ _HOMES = {
     "train_refiner": "api.training",
 }
 
+_MODULES = "errors", "pipeline", "records", "results", "samples"  # whose further names people use
+
 
 def __getattr__(name: str) -> Any:
     """Import public names when first used: the command's help must not wait for OpenCV."""
+    if name in _MODULES:
+        return import_module(f"composer.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'composer' has no attribute {name!r}")
     return getattr(import_module(f"composer.{_HOMES.get(name, 'records')}"), name)
@@ -109,4 +113,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """Name what may be imported too: a person's shell completes names by it."""
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

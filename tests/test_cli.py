@@ -206,6 +206,11 @@ def test_a_shell_completes_what_there_is() -> None:
     assert set(composer.__all__) <= set(dir(composer))
 
 
+def test_modules_that_people_use_need_no_import_of_their_own() -> None:
+    code = "import composer; composer.pipeline.stitching; composer.errors.PhotoError; composer.samples.room"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_the_version_is_said() -> None:
     assert call("--version") == (0, f"composer {composer.__version__}\n")
 
