@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import sys
 import time
 import tomllib
 import types
@@ -48,8 +49,10 @@ _BLENDS = {
 }
 
 
-def find_stage(name: str) -> type:
+def find_stage(name: str, folder: Path | None = None) -> type:
     """Return a stage class by its name, its import path "package.module:Class", or its entry point.
+
+    What is not installed is looked for in `folder`, as where a pipeline's file lies.
 
     Raises
     ------
@@ -68,12 +71,24 @@ def find_stage(name: str) -> type:
         raise PipelineError(f'no stage is called "{name}"; there are {", ".join(STAGES)}')
     module, _, attribute = where.partition(":")
     try:
-        stage: type = getattr(importlib.import_module(module), attribute)
+        stage: type = getattr(_imported(module, folder), attribute)
     except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
         raise PipelineError(f'stage "{name}" cannot be imported ({error})') from error
     if not dataclasses.is_dataclass(stage):
         raise PipelineError(f'"{name}" is not a stage: a stage is a dataclass')
     return stage
+
+
+def _imported(module: str, folder: Path | None) -> types.ModuleType:
+    """Import a module that is installed, or lies in a folder."""
+    top = module.partition(".")[0]
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if folder is None or error.name != top or not any((folder / n).exists() for n in (top, f"{top}.py")):
+            raise
+    sys.path.append(str(folder.absolute()))  # not at the front: it must not hide what is installed
+    return importlib.import_module(module)
 
 
 @dataclass(frozen=True)
@@ -178,7 +193,7 @@ class Pipeline:
         tables = about.pop("stage", None)
         if about or not isinstance(tables, list) or not tables:
             raise PipelineError(f"{path}: give a list of [[stage]] tables and nothing else")
-        return cls(tuple(_made(dict(t), str(path)) for t in tables))
+        return cls(tuple(_made(dict(t), str(path), Path(path).parent) for t in tables))
 
     def to_toml(self) -> str:
         """Return the pipeline as TOML with every option written out."""
@@ -243,12 +258,12 @@ class Pipeline:
         return value
 
 
-def _made(table: dict[str, Any], source: str) -> Any:
-    """Make a stage from its table, its options checked."""
+def _made(table: dict[str, Any], source: str, folder: Path | None = None) -> Any:
+    """Make a stage from its table, its options checked; stages of one's own may lie in `folder`."""
     name = table.pop("use", None)
     if not isinstance(name, str):
         raise PipelineError(f'{source}: a [[stage]] needs use = "name"')
-    kind = find_stage(name)
+    kind = find_stage(name, folder)
     hints = typing.get_type_hints(kind)
     known = [f.name for f in dataclasses.fields(kind)]
     for option, value in table.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -76,6 +77,13 @@ def test_a_stage_of_ones_own(tmp_path: Path) -> None:
     assert plain.valid is not None
     total = negative.image.astype(int)[plain.valid] + plain.image[plain.valid]
     assert np.abs(total - 255).max() <= 1
+
+
+def test_a_stage_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.path", [*sys.path])
+    (tmp_path / "lying_here.py").write_text("from tests.test_pipeline import Negative as Mine\n")
+    (tmp_path / "p.toml").write_text(stitching().to_toml() + '\n[[stage]]\nuse = "lying_here:Mine"\n')
+    assert isinstance(Pipeline.from_toml(tmp_path / "p.toml").stages[-1], Negative)
 
 
 @pytest.mark.parametrize(
