@@ -172,6 +172,13 @@ class Pipeline:
         """The stages on blended tiles."""
         return tuple(s for s in self.stages if hasattr(s, "apply"))
 
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """The files of stages that do not come with composer."""
+        modules = {type(s).__module__ for s in self.stages} - {w.partition(":")[0] for w in STAGES.values()}
+        found = (getattr(sys.modules[m], "__file__", None) for m in sorted(modules))
+        return tuple(Path(f) for f in found if f is not None)
+
     @classmethod
     def from_toml(cls, path: Path | str) -> Pipeline:
         """Read a pipeline: a [[stage]] table each, `use` its name, the rest its options.

@@ -141,6 +141,22 @@ def test_what_is_done_again_and_what_is_kept(folder: Path, tmp_path: Path) -> No
     assert sorted(o.item.output.name for o in again.done) == ["clean.png", "clean.png", "dead.png"]
 
 
+def test_a_stage_that_was_rewritten_works_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "in").mkdir()
+    Image.new("L", (8, 8)).save(tmp_path / "in" / "a.png")
+    own = tmp_path / "of_ones_own.py"
+    own.write_text("from tests.test_run import TurnOver as Base\n\nclass Mine(Base):\n    pass\n")
+    pipeline = chain(tmp_path, '[[stage]]\nuse = "of_ones_own:Mine"\n')
+
+    def kept() -> bool:
+        return composer.run_each(pipeline, tmp_path / "in", tmp_path / "out", workers=1).outcomes[0].kept
+
+    assert [kept(), kept()] == [False, True]
+    own.write_text(own.read_text() + "    told = 1\n")
+    assert not kept()
+
+
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "out"
     folder.mkdir()

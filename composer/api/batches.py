@@ -81,6 +81,7 @@ def stitch_each(
     PhotoError, OutputError, OptionError, PipelineError, DeviceError, BatchError, Cancelled
     """
     plain = {k: v for k, v in (options or {}).items() if v is not None}
+    own: tuple[Path, ...] = ()
     _check_folder(output)
     for name in plain:
         if name not in signature(stitch).parameters.keys() - ONE_ONLY - OWN:
@@ -89,14 +90,14 @@ def stitch_each(
         chain = Pipeline.from_toml(pipeline).with_options(plain.get("settings", {}))
         if chain.single:
             raise OptionError(f"{pipeline}: changes photos one by one and stitches nothing; use run_each")
-        plain["pipeline"] = pipeline
+        plain["pipeline"], own = pipeline, chain.own_files
     paths = {
         name: str(Path(plain.pop(name)).absolute()) for name in FILES if os.path.exists(plain.get(name, ""))
     }
     further = tuple(file for path in paths.values() for file in _files_of(Path(path)))
     kind = check_suffix(f".{(format or 'jpg').lower().removeprefix('.')}")
     sources = [folders] if isinstance(folders, (str, Path)) else folders
-    items = [replace(i, files=(*i.files, *further)) for i in folders_below(sources, output, kind)]
+    items = [replace(i, files=(*i.files, *further, *own)) for i in folders_below(sources, output, kind)]
     return run_batch(
         items,
         "composer.api.batches:stitch_folder",
@@ -185,14 +186,16 @@ def run_each(
         "observe": observe, "cancelled": cancelled,
     }  # fmt: skip
     chosen: dict[str, Any] = {"settings": dict(settings or {}), "device": device}
-    if not Pipeline.from_toml(pipeline).with_options(chosen["settings"]).single:
+    chain = Pipeline.from_toml(pipeline).with_options(chosen["settings"])
+    if not chain.single:
         return stitch_each(photos, output, chosen, pipeline=pipeline, format=format, **further)
     file = Path(pipeline).absolute()
     sources = [photos] if isinstance(photos, (str, Path)) else list(photos)
     if not sources:
         raise PhotoError("no photographs are given; name files, folders or patterns")
     _check_folder(output)
-    items = [replace(i, files=(*i.files, file)) for i in files_below(sources, output)]
+    made_of = file, *chain.own_files
+    items = [replace(i, files=(*i.files, *made_of)) for i in files_below(sources, output)]
     if format is not None:
         kind = check_suffix(f".{format.lower().removeprefix('.')}")
         items = [replace(i, output=i.output.with_suffix(kind)) for i in items]
