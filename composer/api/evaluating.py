@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.api.cases import Case, Sources, cases, expanded, pixels_of
-from composer.batch.summary import check_report
 from composer.errors import Cancelled, OptionError, WeightsError
 from composer.learn.published import LITE0, ST_LPIPS, absent
 from composer.media.picture import read_picture
@@ -20,7 +19,7 @@ from composer.quality.niqe import niqe
 from composer.quality.seams import outline_distance, seam_step, seam_visibility
 from composer.quality.sets import compared_sets
 from composer.records import Event
-from composer.report import Judged, as_shown, write_figures
+from composer.report import Judged, as_shown, check_page, write_figures
 from composer.results import Evaluation
 
 Array = NDArray[Any]
@@ -92,7 +91,7 @@ def evaluate(
     PhotoError, OutputError, Cancelled
     """
     if report is not None:
-        check_report(Path(report))
+        check_page(Path(report))
     watch = _Watch(observe or (lambda event: None), cancelled or (lambda: False))
     sources = expanded(results)
     if sets:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.errors import OptionError, OutputError
-from composer.media.encode import check_folder, write_image
+from composer.media.encode import write_image
 from composer.media.jpeg import coding_of
 from composer.media.masks import TOP
 from composer.media.picture import (
@@ -36,7 +36,7 @@ from composer.mending.noise import GRAIN
 from composer.mending.restoring import RESTORERS, Setting, restore_faults
 from composer.mending.variants import Variant
 from composer.records import Context, Event, Fault, Rect
-from composer.report import write_painting
+from composer.report import check_page, write_painting
 from composer.results import Repaired
 
 Array = NDArray[Any]
@@ -290,9 +290,7 @@ def _check_page(page: str | Path | None, find_only: bool) -> None:
         return
     if not find_only:
         raise OptionError("a page to paint on shows what was found; give find_only with it")
-    check_folder(Path(page))
-    if Path(page).suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"{page}: it is a web page; give a name that ends in .html")
+    check_page(Path(page))
 
 
 def _mended(

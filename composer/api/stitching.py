@@ -11,7 +11,7 @@ from composer.api.editing import edited
 from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
 from composer.cube import with_face, write_faces
-from composer.errors import OptionError, OutputError
+from composer.errors import OptionError
 from composer.media.archive import check_saving, save_plan
 from composer.media.encode import check_folder, check_layers, check_output
 from composer.media.lens import LENSES
@@ -19,7 +19,7 @@ from composer.media.mask_files import with_masks
 from composer.pipeline import Pipeline, stitching
 from composer.planning import Source, applied_plan, loaded_plan, made_plan, read_photos
 from composer.records import FLAT, Composition, Event, Plan, Projection
-from composer.report import write_report
+from composer.report import check_page, write_report
 from composer.results import Changed, Stitched
 from composer.stitching.candidates import check_pairs
 from composer.writing import check_canvases, output_names, rendered, report_job, write_layers
@@ -172,11 +172,11 @@ def stitch(
     if load is not None and template is not None:
         raise OptionError("load and template were both given; load renders a plan's own photos, so drop one")
     faces = None if cube is None or Path(cube).is_dir() else cube
-    for wanted in (target, save, faces, report):
+    for wanted in (target, save, faces):
         if wanted is not None:
             check_folder(Path(wanted))
-    if report is not None and Path(report).suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"{report}: a report is a web page; give a name that ends in .html")
+    if report is not None:
+        check_page(Path(report))
     if target is not None:
         check_output(target)
     if layers is not None:

@@ -19,10 +19,11 @@ from composer.batch.lock import locked
 from composer.batch.outcomes import Batch, Outcome
 from composer.batch.pace import Pace
 from composer.batch.pool import Pool, Processes
-from composer.batch.summary import check_report, write_batch_report, write_summaries
+from composer.batch.summary import write_batch_report, write_summaries
 from composer.batch.tasks import Answer, Made, Recorded, Task, find_job
 from composer.errors import Cancelled, OptionError, OutputError
 from composer.records import Event
+from composer.report import check_page
 
 __all__ = ["run_batch"]
 
@@ -90,7 +91,7 @@ def run_batch(
     except OSError as error:
         raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from None
     if report is not None:
-        check_report(Path(report))
+        check_page(Path(report))
     started = time.monotonic()
     key = settings_key(job, settings, __version__)
     place = folder.resolve()

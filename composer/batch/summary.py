@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from composer.batch.outcomes import Batch, Outcome
-from composer.errors import ComposerError, OutputError
+from composer.errors import ComposerError
 from composer.media.decode import coarse, decode
-from composer.media.encode import check_folder, replacing
+from composer.media.encode import replacing
 from composer.media.header import read_photo
 from composer.media.metadata import icc_profile
 from composer.report import Pair, thumbnail, write_pairs
 
-__all__ = ["as_plain", "check_report", "write_batch_report", "write_summaries"]
+__all__ = ["as_plain", "write_batch_report", "write_summaries"]
 
 COLUMNS = ("name", "state", "reason", "kept", "seconds", "output")
 SHOWN = 100  # pairs of pictures on a page
@@ -36,18 +36,6 @@ def as_plain(batch: Batch, job: str, version: str) -> dict[str, Any]:
         "seconds": round(batch.seconds, 2),
         "outcomes": [{**_row(o), "told": o.told, "files": [str(f) for f in o.files]} for o in batch.outcomes],
     }
-
-
-def check_report(path: Path) -> None:
-    """Check that a page can be written, before any work is done.
-
-    Raises
-    ------
-    OutputError
-    """
-    check_folder(path)
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise OutputError(f"{path}: a report is a web page; give a name that ends in .html")
 
 
 def write_summaries(batch: Batch, job: str, version: str) -> None:

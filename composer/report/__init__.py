@@ -1,5 +1,6 @@
 """Self-contained HTML pages: about a job, of pictures before and after, of figures, to paint a mask on."""
 
+from composer.report.document import check_page
 from composer.report.figures import Judged, as_shown, write_figures
 from composer.report.page import Job, Shown, write_report
 from composer.report.painting import write_painting
@@ -12,6 +13,7 @@ __all__ = [
     "Pair",
     "Shown",
     "as_shown",
+    "check_page",
     "reduced_size",
     "reducing",
     "thumbnail",

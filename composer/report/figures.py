@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.media.encode import replacing
+from composer.report.document import beginning
 from composer.report.pictures import jpeg_uri
 
 Array = NDArray[Any]
@@ -22,7 +22,6 @@ __all__ = ["Judged", "as_shown", "write_figures"]
 
 SIDE = 640  # pixels: of pictures on the page
 PICTURES_BYTES, MOST_BYTES = 9_000_000, 90_000  # of all pictures, of one; a third more as text
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 BETTER = {"psnr_db": "higher", "ssim": "higher", "ms_ssim": "higher"}
 
 
@@ -95,22 +94,10 @@ def write_figures(
 def _page(
     judged: Sequence[Judged], figures: Mapping[str, Mapping[str, float]], notes: Sequence[str]
 ) -> Iterator[str]:
-    home = importlib.resources.files(__package__)
-    style = "".join(home.joinpath(name).read_text("utf-8") for name in ("page.css", "figures.css"))
     count = f"{len(figures)} result{'s' * (len(figures) != 1)}"
     shown = f" · {len(judged)} of them shown" if len(judged) < len(figures) else ""
     said = "".join(f"<p>{escape(note)}</p>" for note in notes)
-    yield f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>Figures of {count} · composer</title>
-<style>{style}</style>
-</head>
-<body>
+    yield f"""{beginning(f"Figures of {count}", ("page.css", "figures.css"), scripts=False)}
 <header><h1>Figures</h1><p>{count}{shown}</p></header>
 <main>
 <section><h2>All results</h2>{_table(figures)}{said}</section>

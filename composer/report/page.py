@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import platform
 from collections.abc import Iterable, Sequence
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from composer.align.canvas import ROUND
 from composer.media.encode import replacing
 from composer.records import Composition, Unused
+from composer.report.document import asset, beginning
 from composer.report.graph import LEVELS, match_graph, numbers
 from composer.report.photos import PHOTO_COLUMNS, photo_row
 from composer.report.pictures import jpeg_uri, label_places, labels, labels_uri
@@ -25,7 +25,6 @@ Array = NDArray[Any]
 __all__ = ["Job", "Shown", "write_report"]
 
 PICTURE_BYTES, THUMBNAIL_BYTES = 1_300_000, 500_000  # of all panoramas, of all photos; a third more as text
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 PACKAGES = ("composer-cv", "numpy", "scipy", "opencv-python-headless", "pillow")
 
 
@@ -84,17 +83,7 @@ def _page(job: Job) -> str:
     parts += [f"{len(job.unused)} left out"] if job.unused else []
     parts += [f"{sum(s for _, s in job.stages):.1f} s", f"{job.peak_mb:.0f} MB"]
     sections = [_panorama(shown, k, job) for k, shown in enumerate(job.panoramas)]
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(", ".join(s.title for s in job.panoramas))} · composer</title>
-<style>{_asset("page.css")}</style>
-</head>
-<body>
+    return f"""{beginning(", ".join(s.title for s in job.panoramas), ("page.css",))}
 <header><h1>Stitching report</h1><p>{" · ".join(parts)}</p></header>
 <main>
 {"".join(sections)}
@@ -102,7 +91,7 @@ def _page(job: Job) -> str:
 {_time(job)}
 {_made_with(job)}
 </main>
-<script>{_asset("page.js")}</script>
+<script>{asset("page.js")}</script>
 </body>
 </html>
 """
@@ -226,7 +215,3 @@ def _short(names: list[str]) -> list[str]:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _asset(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")

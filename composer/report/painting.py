@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from composer.media.encode import replacing
 from composer.records import Fault
+from composer.report.document import asset, beginning
 from composer.report.pictures import jpeg_uri, mask_uri, thumbnail
 
 Array = NDArray[Any]
@@ -22,7 +22,6 @@ __all__ = ["write_painting"]
 
 SIDE = 3000  # at which the photo is shown at most; the mask has all its pixels
 PHOTO_BYTES = 3_000_000
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def write_painting(
@@ -54,18 +53,7 @@ def write_painting(
     counts = Counter(f.kind for f in faults)
     found = ", ".join(f"{kind}: {n}" for kind, n in counts.items()) or "nothing found"
     name = f"{Path(title).stem}-mask.png"
-    style, script = (_asset("page.css") + _asset("painting.css"), _asset("painting.js"))
-    text = f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(title)} · mask · composer</title>
-<style>{style}</style>
-</head>
-<body>
+    text = f"""{beginning(f"{title} · mask", ("page.css", "painting.css"))}
 <header><h1><bdi>{escape(title)}</bdi></h1><p>{width} x {height} pixels · {escape(found)}</p></header>
 <main>
 <section>
@@ -95,13 +83,9 @@ Keys: P, E, M, [ and ] for the brush, + and - for the zoom, Ctrl Z.</p>
 <p>Then: <code>{escape(f"composer repair {shlex.quote(title)} --mask {shlex.quote(name)} -o OUT")}</code></p>
 </section>
 </main>
-<script>{script}</script>
+<script>{asset("painting.js")}</script>
 </body>
 </html>
 """
     with replacing(path) as file:
         file.write(text.encode("utf-8", "backslashreplace"))  # file names may be no text at all
-
-
-def _asset(name: str) -> str:
-    return importlib.resources.files(__package__).joinpath(name).read_text("utf-8")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -10,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from composer.report.document import beginning
 from composer.report.pictures import jpeg_uri
 
 Picture = tuple[NDArray[Any], bytes | None]  # (h, w, 3) uint8 and its ICC profile
@@ -19,7 +19,6 @@ __all__ = ["Pair", "write_pairs"]
 PICTURES_BYTES = 6_000_000  # of all pictures; a third more as text
 MOST_BYTES = 60_000  # of one
 LISTED = 2000  # that were set aside; the summary has all
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 SCRIPT = """for (const edge of document.querySelectorAll(".pair input"))
   edge.oninput = () => edge.parentNode.style.setProperty("--edge", edge.value + "%");"""
 
@@ -38,22 +37,8 @@ def write_pairs(
     title: str, facts: Sequence[str], pairs: Iterable[Pair], count: int, aside: Sequence[tuple[str, str]]
 ) -> Iterator[str]:
     """Yield the parts of a page that needs no other file: `count` pairs, and names and reasons set aside."""
-    style = "".join(
-        importlib.resources.files(__package__).joinpath(name).read_text("utf-8")
-        for name in ("page.css", "pairs.css")
-    )
     said = [*facts, *([f"{len(aside)} set aside"] if aside else [])]
-    yield f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{escape(title)} · composer</title>
-<style>{style}</style>
-</head>
-<body>
+    yield f"""{beginning(title, ("page.css", "pairs.css"))}
 <header><h1>{escape(title)}</h1><p>{" · ".join(map(escape, said))}</p></header>
 <main>
 """
