@@ -224,6 +224,14 @@ def test_what_the_system_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest
     assert (status, said) == (1, "composer: far/a.jpg: Input/output error\n")
 
 
+def test_kinds_may_be_listed_as_people_do(photos: Path, tmp_path: Path) -> None:
+    words = ("repair", photos / "0.jpg", "-o", tmp_path / "a.jpg", "--faults", "line, pixel,noise")
+    status, said = call(*words, "--without", "noise, line", "--find-only")
+    assert (status, "name that ends in .png" in said) == (1, True)
+    status, said = call(*words, "--without", "noise, line", "--without", "pixel")
+    assert (status, "no kind of fault is left" in said) == (1, True)
+
+
 def test_without_standard_error_the_job_is_done(photos: Path, tmp_path: Path) -> None:
     command = f'"{sys.executable}" -m composer repair "{photos}/0.jpg" -o "{tmp_path}/a.jpg" 2>&-'
     subprocess.run(command, shell=True, check=True)

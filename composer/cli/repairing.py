@@ -61,7 +61,7 @@ def repair(
         ),
     ] = "auto",
     without: Annotated[
-        list[str] | None, typer.Option(metavar="KIND", help="What not to look for; may be repeated.")
+        list[str] | None, typer.Option(metavar="KINDS", help="What not to look for; may be repeated.")
     ] = None,
     find_only: Annotated[
         bool, typer.Option("--find-only", help="Change nothing; write the faults' mask, white, as PNG.")
@@ -119,9 +119,10 @@ def repair(
         return {
             "mask": mask, "box": [_box(b) for b in box or []] or None, "fill": fill.value, "grow": grow,
             "grain": grain,
-            "faults": faults if faults == "auto" else faults.split(","), "without": without or [],
+            "faults": faults if faults == "auto" else _listed(faults),
+            "without": [kind for kinds in without or [] for kind in _listed(kinds)],
             "find_only": find_only, "salvage": salvage, "source": source, "donors": donor or [], "seed": seed,
-            "variants": variants.split(",") if variants else [],
+            "variants": _listed(variants) if variants else [],
             "device": device.value,
         }  # fmt: skip
 
@@ -172,6 +173,11 @@ def _repair_each(
         return repair_each(photos, output, options(), observe=observe, cancelled=cancelled, **how)
 
     say_batch(guarded(work, debug, quiet), quiet)
+
+
+def _listed(text: str) -> list[str]:
+    """Read words with commas between them."""
+    return [word.strip() for word in text.split(",")]
 
 
 def _box(text: str) -> tuple[int, ...]:

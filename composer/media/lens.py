@@ -36,7 +36,7 @@ def with_lens(photo: Photo, lens: str, fov_deg: float) -> Photo:
     Raises
     ------
     OptionError
-        A fisheye's focal length is not known, or lensfun is not installed.
+        A fisheye's focal length is not known, no lens shows so many degrees, or lensfun is not installed.
     PhotoError
         Lensfun does not know the lens.
     """
@@ -49,6 +49,11 @@ def with_lens(photo: Photo, lens: str, fov_deg: float) -> Photo:
         optics: dict[str, Optics] = {name: name for name in get_args(Optics)}
         photo = replace(photo, optics=optics[lens])
     if fov_deg:
+        most = 179 if photo.optics == "rectilinear" else 360
+        if not 0 < fov_deg <= most:
+            raise OptionError(
+                f"lens_fov is {fov_deg:g}; a lens of this kind shows more than 0 and up to {most}"
+            )
         half = photo.circle_px or max(photo.width, photo.height) / 2
         angle = math.radians(fov_deg) / 2
         spread = {"rectilinear": math.tan(angle), "equidistant": angle, "equisolid": 2 * math.sin(angle / 2)}

@@ -37,6 +37,15 @@ def test_a_fisheye_needs_a_focal_length():
     assert with_lens(PHOTO, "rectilinear", 0) == PHOTO
 
 
+@pytest.mark.parametrize(
+    ("lens", "fov"),
+    [("rectilinear", 180), ("rectilinear", math.nan), ("circular", 361), ("equidistant", -20)],
+)
+def test_degrees_that_no_lens_shows_are_refused(lens, fov):
+    with pytest.raises(OptionError, match="shows more than 0 and up to"):
+        with_lens(PHOTO, lens, fov)
+
+
 @pytest.mark.parametrize("shrink", [1.0, 0.6])
 def test_lensfun_models_become_the_same_curve(shrink):
     r = np.linspace(0.05, 1.7, 30)
