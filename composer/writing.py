@@ -31,6 +31,7 @@ def output_names(target: Path | None, plan: Plan) -> list[Path | None]:
     """Name the panoramas OUT, OUT-2, OUT-3, and check that no photo is overwritten and all fit."""
     names: list[Path | None] = []
     inputs = {la.photo.path.resolve() for c in plan.compositions for la in c.layers if la.photo.path}
+    inputs |= {Path(u.photo).resolve() for u in plan.unused}
     for k, composition in enumerate(plan.compositions, 1):
         if target is None:
             names.append(None)

@@ -224,6 +224,26 @@ def test_what_the_system_refuses_is_one_line(tmp_path: Path, monkeypatch: pytest
     assert (status, said) == (1, "composer: far/a.jpg: Input/output error\n")
 
 
+def test_no_photo_or_mask_that_was_given_is_overwritten(photos: Path, tmp_path: Path) -> None:
+    for name in ("0.jpg", "1.jpg"):
+        (tmp_path / name).write_bytes((photos / name).read_bytes())
+    Image.fromarray(photograph(180).pixels).save(tmp_path / "far.png")
+    Image.fromarray(pixels_of(photos / "0.jpg")[:, :, 0] // 9).save(tmp_path / "mask.png")
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    one, two, far, mask = (tmp_path / n for n in ("0.jpg", "1.jpg", "far.png", "mask.png"))
+    for words in (
+        ("stitch", one, two, far, "-o", far),
+        ("stitch", one, two, "-o", tmp_path / "a.jpg", "--save", one),
+        ("stitch", one, two, "-o", tmp_path / "a.jpg", "--summary", one),
+        ("repair", one, "--mask", mask, "-o", mask),
+        ("repair", one, "--donor", far, "--box", "1,1,4,4", "-o", far),
+        ("clone", one, two, "--mask", mask, "-o", mask),
+        ("harmonize", one, "--mask", mask, "-o", mask),
+    ):
+        assert call(*words)[0] == 1
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
 def test_kinds_may_be_listed_as_people_do(photos: Path, tmp_path: Path) -> None:
     words = ("repair", photos / "0.jpg", "-o", tmp_path / "a.jpg", "--faults", "line, pixel,noise")
     status, said = call(*words, "--without", "noise, line", "--find-only")

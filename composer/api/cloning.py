@@ -119,7 +119,7 @@ def clone(
         below = read_picture(source if target is None else target, "target", context.max_memory)
         above = below if target is None else read_picture(source, "source", context.max_memory, below)
         if output is not None:
-            check_target(Path(output), (below.photo, above.photo))
+            check_target(Path(output), (source, target, mask))
         start = _told(context.observe, "read", start)
         if mask is None:
             result = _tiled(below, options)

@@ -68,7 +68,7 @@ def edited(
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     picture = read_picture(source, "photo", context.max_memory)
     if target is not None:
-        check_target(target, (picture.photo,))
+        check_target(target, (source,))
     given = _whole(picture)
     with one_thread_each():
         made, told = _through(pipeline, given, context)

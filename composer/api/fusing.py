@@ -141,7 +141,7 @@ def fuse(
     with one_thread_each():
         found = read_photos(photos, context, repeats=method not in BY_CONTENT)
         if target is not None:
-            check_target(target, found.items)
+            check_target(target, [*(p.path for p in found.items), *(u.photo for u in found.unused)])
         found, context = _decoded(found, context, method in FIXED or method == "average")
         stack, notes = _laid(found.items, method, align, reference, context)
         started = time.perf_counter()

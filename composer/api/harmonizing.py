@@ -101,7 +101,7 @@ def harmonize(
         with _timed(context, "read"):
             job = _read(photo, mask, background, offset, context)
             if target is not None:
-                check_target(target, (job.front.photo, job.back.photo))
+                check_target(target, (photo, mask, background))
         with _timed(context, "fit"):
             found = _fitted(job, method, strength)
         notes = [] if found is not None else ["the mask is black, or off the background: nothing was changed"]

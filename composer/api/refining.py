@@ -94,7 +94,7 @@ def refine(
         raise OptionError("no mask was given; paint white where to look: along seams, in fills")
     picture, second, where = _read(composite, mask, other, context.max_memory)
     if output is not None:
-        check_target(Path(output), tuple(p.photo for p in (picture, second) if p is not None))
+        check_target(Path(output), (composite, mask, other))
     started = time.perf_counter()
     refusals: list[Refusal] = []
     with one_thread_each():

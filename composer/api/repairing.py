@@ -147,7 +147,7 @@ def repair(
     target = Path(output) if output is not None else None
     context, watch = begun(device, workers, max_memory, observe, cancelled)
     picture, lost = _read(photo, salvage, mask is not None or box is not None, context.max_memory)
-    _check_target(target, picture, find_only)
+    _check_target(target, (photo, mask, source, *donors), find_only)
     _check_page(page, find_only)
     setting = Setting(grain, coding_of(picture.photo), context)
     allowed = None if source is None else _mask(source, "source mask", picture)
@@ -275,11 +275,11 @@ def _said_of(lost: Array, faults: Sequence[Fault], find_only: bool) -> tuple[str
     return tuple(notes)
 
 
-def _check_target(target: Path | None, picture: Picture, find_only: bool) -> None:
+def _check_target(target: Path | None, inputs: tuple[object, ...], find_only: bool) -> None:
     """Check that the result, or the mask, can be written."""
     if target is None:
         return
-    check_target(target, (picture.photo,))
+    check_target(target, inputs)
     if find_only and target.suffix.lower() != ".png":
         raise OutputError(f"{target}: the mask is written as PNG; give a name that ends in .png")
 

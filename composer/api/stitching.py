@@ -13,7 +13,7 @@ from composer.backend.memory import peak_mb
 from composer.cube import with_face, write_faces
 from composer.errors import OptionError
 from composer.media.archive import check_saving, save_plan
-from composer.media.encode import check_folder, check_layers, check_output
+from composer.media.encode import check_apart, check_folder, check_layers, check_output
 from composer.media.lens import LENSES
 from composer.media.mask_files import with_masks
 from composer.pipeline import Pipeline, stitching
@@ -172,9 +172,11 @@ def stitch(
     if load is not None and template is not None:
         raise OptionError("load and template were both given; load renders a plan's own photos, so drop one")
     faces = None if cube is None or Path(cube).is_dir() else cube
-    for wanted in (target, save, faces):
+    for wanted in (target, faces):
         if wanted is not None:
             check_folder(Path(wanted))
+    if save is not None:
+        check_apart(Path(save), "a saved plan")
     if report is not None:
         check_page(Path(report))
     if target is not None:

@@ -36,9 +36,9 @@ def usage(message: str) -> NoReturn:
 def check_summary(summary: Path | None) -> None:
     """Check that the summary can be written, before any work is done."""
     if summary is not None:
-        from composer.media.encode import check_folder
+        from composer.media.encode import check_apart
 
-        check_folder(summary)
+        check_apart(summary, "a summary")
 
 
 def guarded(

@@ -18,6 +18,7 @@ from PIL import Image
 
 from composer.errors import OutputError
 from composer.media.deepzoom import descriptor, write_tiles
+from composer.media.inputs import SUFFIXES
 from composer.media.metadata import Metadata
 from composer.media.opening import reason
 from composer.media.png import png_chunks
@@ -30,6 +31,7 @@ Array = NDArray[Any]
 __all__ = [
     "FORMATS",
     "STREAMED",
+    "check_apart",
     "check_folder",
     "check_layers",
     "check_output",
@@ -132,6 +134,18 @@ def check_folder(path: Path) -> None:
         raise OutputError(f"{path}: is a device or pipe; give the name of a file")
     if path.exists() and not os.access(path, os.W_OK):
         raise OutputError(f"{path}: exists and is write-protected; choose another name")
+
+
+def check_apart(path: Path, what: str) -> None:
+    """Check that a file that is no picture can be written, and has no picture's name: it may be a photo's.
+
+    Raises
+    ------
+    OutputError
+    """
+    check_folder(path)
+    if path.suffix.lower() in SUFFIXES:
+        raise OutputError(f"{path}: {what} is no picture; give a name with another ending")
 
 
 @contextlib.contextmanager

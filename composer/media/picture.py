@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -111,15 +112,17 @@ def as_stored(values: Array, dtype: np.dtype[Any]) -> Array:
     return np.clip(np.rint(values * np.float32(top)), 0, top).astype(dtype)
 
 
-def check_target(output: Path, inputs: tuple[Photo, ...]) -> None:
+def check_target(output: Path, inputs: Iterable[object]) -> None:
     """Check that a picture can be written and is none of the inputs, before any work is done.
+
+    Inputs are photos, masks and others as they were given: what is no path counts for nothing.
 
     Raises
     ------
     OutputError
     """
     check_output(output)
-    if any(p.path is not None and p.path.resolve() == output.resolve() for p in inputs):
+    if any(Path(i).resolve() == output.resolve() for i in inputs if isinstance(i, (str, Path))):
         raise OutputError(f"{output}: is one of the inputs; choose another name for the result")
 
 

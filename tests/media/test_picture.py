@@ -59,7 +59,7 @@ def test_an_input_is_never_the_output(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     picture = read_picture(tmp_path / "a.png", "file")
     with pytest.raises(OutputError, match="one of the inputs"):
-        check_target(tmp_path / "a.png", (picture.photo,))
+        check_target(tmp_path / "a.png", (picture.pixels, None, str(tmp_path / "." / "a.png")))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".tif"])
