@@ -59,12 +59,14 @@ def files_below(
     PhotoError
         A name that is nothing, a folder without photographs, a pattern that matches nothing.
     OptionError
-        Neither `folder` nor `suffix`: results would replace the photographs.
+        Neither `folder` nor `suffix`: results would replace the photographs. Or a suffix with a slash.
     OutputError
         Two results, or a result and a photograph, have the same name.
     """
     if folder is None and not suffix:
         raise OptionError("results would replace the photographs; give a folder for them, or a suffix")
+    if "/" in suffix:
+        raise OptionError(f'suffix is "{suffix}"; it is put behind a name, so leave out slashes')
     found = list(_listed(list(sources), None if folder is None else Path(folder)))
     stems = {path.with_suffix("") for _, path in found}
     items = {}

@@ -92,6 +92,11 @@ def test_folders_of_photographs(tree):
         folders_below(["in/10.jpg"], "out")
 
 
+def test_a_suffix_leads_to_no_other_folder(tree):
+    with pytest.raises(OptionError, match="leave out slashes"):
+        files_below([tree], "out", "/../x")
+
+
 def test_a_name_that_is_nothing_is_told(tree):
     with pytest.raises(PhotoError, match="nothing: no such file"):
         files_below([tree, "nothing"], "out")
