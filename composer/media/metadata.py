@@ -42,8 +42,8 @@ _KEPT = (
 )  # fmt: skip
 # MakerNote, SubjectArea, SubjectLocation, ImageUniqueID, interoperability, CompressedBitsPerPixel, padding
 _OUTDATED = 0x927C, 0x9214, 0xA214, 0xA420, 0xA005, 0x9102, 0xEA1C
-# FocalLength and its 35-mm equivalent, FocalPlane*, DigitalZoomRatio: true of one photograph only
-_VIEW = 0x920A, 0xA405, 0xA20E, 0xA20F, 0xA210, 0xA404
+_VIEW = 0x920A, 0xA405, 0xA404  # FocalLength, its 35-mm equivalent, DigitalZoomRatio: of one photograph only
+_SENSOR = 0xA20E, 0xA20F, 0xA210  # FocalPlane*: of as many pixels as the camera made
 
 
 def _fields(names: bytes) -> re.Pattern[bytes]:
@@ -142,7 +142,8 @@ def carried(metadata: Metadata, width: int, height: int, same_view: bool = False
     """
     exif = parse_exif(metadata.exif)
     main = {t: v for t, v in exif.main.items() if t in _KEPT}
-    outdated = _OUTDATED if same_view else (*_OUTDATED, *_VIEW)
+    reduced = {exif.camera.get(0xA002), exif.camera.get(0xA003)} != {width, height}
+    outdated = _OUTDATED + _VIEW * (not same_view) + _SENSOR * (reduced or not same_view)
     camera = {t: v for t, v in exif.camera.items() if t not in outdated}
     fitted = Exif(
         {**main, 0x0112: 1, 0x0131: "composer"}, {**camera, 0xA002: width, 0xA003: height}, exif.gps

@@ -141,6 +141,8 @@ def test_what_is_true_of_one_view_stays_where_the_view_does():
     detail = parse_exif(found.exif).camera
     assert (detail[0x920A], detail[0xA405], detail[0xA20E]) == (50, 75, IFDRational(4000, 36))
     assert 0x927C not in detail
+    reduced = parse_exif(carried(Metadata(exif.tobytes()), 200, 150, same_view=True).exif).camera
+    assert (0xA405 in reduced, 0xA20E in reduced) == (True, False)
     for kept in (b"GPano:ProjectionType", b"crs:Exposure2012", b"exif:FocalLength"):
         assert kept in found.xmp
     for gone in (b"Orientation", b"PixelXDimension", b"Thumbnails"):
