@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from composer.records import Event, Photos, Plan
 
-__all__ = ["Outlook"]
+__all__ = ["Outlook", "spoken"]
 
 # seconds on one machine: for a photo, a megapixel of photos, a megapixel of canvas; only ratios matter
 COSTS = {
@@ -74,3 +74,12 @@ class Outlook:
             left = (1 - weight) * max(0.0, before - (now - then)) + weight * left
         self._shown = left, now
         return left
+
+
+def spoken(seconds: float) -> str:
+    """Return a duration as roughly as it is known: 3 s, 40 s, 5 min, 2.5 h."""
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 100:
+        return f"{round(seconds / 5) * 5} s"
+    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -244,6 +244,12 @@ def test_no_photo_or_mask_that_was_given_is_overwritten(photos: Path, tmp_path: 
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
+def test_a_name_without_ending_is_a_folder(photos: Path, tmp_path: Path) -> None:
+    status, said = call("repair", photos / "0.jpg", "-o", tmp_path / "out", "--workers", 1)
+    assert (status, "1 done" in said) == (0, True)
+    assert (tmp_path / "out" / "0.jpg").exists()
+
+
 def test_kinds_may_be_listed_as_people_do(photos: Path, tmp_path: Path) -> None:
     words = ("repair", photos / "0.jpg", "-o", tmp_path / "a.jpg", "--faults", "line, pixel,noise")
     status, said = call(*words, "--without", "noise, line", "--find-only")

@@ -6,9 +6,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from composer.progress import spoken
 from composer.records import Event
 
-__all__ = ["Pace", "spoken"]
+__all__ = ["Pace"]
 
 WINDOW = 200  # items that the rate is taken over
 
@@ -54,12 +55,3 @@ class Pace:
         message += f", {self._aside} set aside" if self._aside else ""
         finished = now - self._started if self._over == self._count else None
         self._observe(Event(self._stage, self._over / self._count, finished, message))
-
-
-def spoken(seconds: float) -> str:
-    """Return a duration as roughly as it is known: 3 s, 40 s, 5 min, 2.5 h."""
-    if seconds < 10:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 100:
-        return f"{round(seconds / 5) * 5} s"
-    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -22,9 +22,12 @@ SAID = 20  # items set aside that are printed; the summary has all
 
 
 def are_many(photos: Sequence[str], output: Path | None, suffix: str = "") -> bool:
-    """Return whether a batch is asked for: more than one photo, or a folder to write into."""
+    """Return whether a batch is asked for: more than one photo, or a folder to write into.
+
+    A name without an ending is that of a folder, as no picture can be called so.
+    """
     pattern = bool(photos) and glob.has_magic(photos[0]) and not os.path.lexists(photos[0])
-    into_folder = bool(suffix) or (output is not None and output.is_dir())
+    into_folder = bool(suffix) or (output is not None and (output.is_dir() or not output.suffix))
     return len(photos) != 1 or os.path.isdir(photos[0]) or pattern or into_folder
 
 

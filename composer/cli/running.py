@@ -154,7 +154,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
     from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeElapsedColumn
     from rich.text import Text
 
-    from composer.progress import Outlook
+    from composer.progress import Outlook, spoken
 
     outlook = Outlook()
 
@@ -165,7 +165,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
             if task.fields["message"]:
                 return Text(task.fields["message"])
             left = None if task.finished else outlook.seconds_left()
-            return Text("" if left is None else f"about {_spoken(left)} left")
+            return Text("" if left is None else f"about {spoken(left)} left")
 
     columns = TextColumn("{task.description:<14}"), BarColumn(), TimeElapsedColumn(), TimeLeft("")
     with Progress(*columns, console=Console(stderr=True)) as bars:
@@ -180,13 +180,6 @@ def _progress(quiet: bool) -> Iterator[Callable[[Event], None]]:
             bars.update(tasks[event.stage], completed=event.fraction, message=event.message)
 
         yield observe
-
-
-def _spoken(seconds: float) -> str:
-    """Return a duration as roughly as it is known: 3 s, 40 s, 5 min."""
-    if seconds < 10:
-        return f"{max(1, round(seconds))} s"
-    return f"{round(seconds / 5) * 5} s" if seconds < 100 else f"{round(seconds / 60)} min"
 
 
 class _Lines:

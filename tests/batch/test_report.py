@@ -14,8 +14,9 @@ from PIL import Image
 from composer.batch import Batch, files_below, run_batch
 from composer.batch.items import Item
 from composer.batch.outcomes import Outcome
-from composer.batch.pace import Pace, spoken
+from composer.batch.pace import Pace
 from composer.batch.summary import write_batch_report
+from composer.progress import spoken
 from composer.records import Event
 from composer.report import Pair, write_pairs
 from composer.samples import picture
