@@ -99,6 +99,7 @@ class Stitched:
                     "projection": p.composition.projection,
                     "fov_deg": [round(a, 2) for a in p.composition.fov_deg],
                     "rms_px": round(p.rms_px, 3),
+                    "notes": list(p.notes),
                 }
                 for p in self.panoramas
             ],

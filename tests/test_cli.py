@@ -56,6 +56,7 @@ def test_stitch_writes_what_the_function_returns(photos: Path, tmp_path: Path) -
     (panorama,) = json.loads(summary.read_text())["panoramas"]
     assert panorama["width"] == written.shape[1]
     assert panorama["photos"] == [str(photos / f"{k}.jpg") for k in range(3)]
+    assert panorama["notes"] == []
 
 
 def test_save_and_load(photos: Path, tmp_path: Path) -> None:
@@ -242,6 +243,11 @@ def test_no_photo_or_mask_that_was_given_is_overwritten(photos: Path, tmp_path: 
     ):
         assert call(*words)[0] == 1
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_names_longer_than_the_system_takes_are_told(photos: Path, tmp_path: Path) -> None:
+    status, said = call("repair", photos / "0.jpg", "-o", tmp_path / f"{'n' * 300}.jpg")
+    assert (status, said.endswith(": File name too long\n")) == (1, True)
 
 
 def test_a_name_without_ending_is_a_folder(photos: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def are_many(photos: Sequence[str], output: Path | None, suffix: str = "") -> bo
     A name without an ending is that of a folder, as no picture can be called so.
     """
     pattern = bool(photos) and glob.has_magic(photos[0]) and not os.path.lexists(photos[0])
-    into_folder = bool(suffix) or (output is not None and (output.is_dir() or not output.suffix))
+    into_folder = bool(suffix) or (output is not None and (os.path.isdir(output) or not output.suffix))
     return len(photos) != 1 or os.path.isdir(photos[0]) or pattern or into_folder
 
 
