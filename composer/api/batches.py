@@ -134,6 +134,7 @@ def stitch_folder(source: str, output: str, options: dict[str, Any]) -> dict[str
         "left_out": len(result.unused),
         **{k: largest[k] for k in ("width", "height", "projection", "rms_px")},
         "each": panoramas,
+        "notes": [note for p in panoramas for note in p["notes"]],
         "unused": [{"photo": u.photo, "reason": u.reason} for u in result.unused],
     }
 

@@ -114,7 +114,7 @@ def perform(task: Task) -> Answer:
         shutil.rmtree(task.scratch, ignore_errors=True)  # what a worker left that died on it
         task.scratch.mkdir(parents=True)
         told = dict(find_job(task.job)(str(task.source), str(task.scratch / task.output.name), task.options))
-        json.dumps(told)  # the journal must be able to hold it
+        told = _in_place(told, task)
         files = _made_in(task.scratch)
         if not files:
             raise ComposerError(f"{task.source}: the job ended well and wrote nothing")
@@ -153,6 +153,13 @@ def _made_in(scratch: Path) -> tuple[Made, ...]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _in_place(told: dict[str, Any], task: Task) -> dict[str, Any]:
+    """Return what a job told as the journal holds it, in terms of where the result will be."""
+    written, meant = (json.dumps(str(p))[1:-1] for p in (task.scratch, task.output.parent))
+    found: dict[str, Any] = json.loads(json.dumps(told).replace(written, meant))
+    return found
 
 
 def _said(error: Exception, task: Task) -> str:

@@ -30,7 +30,7 @@ def copy(source: str, output: str, options: dict[str, Any]) -> dict[str, Any]:
         (Path(output).parent / "tiles" / "0").write_bytes(b"tile")
     print("a job may print")
     Path(output).write_bytes(Path(source).read_bytes()[::-1] + options.get("add", "").encode())
-    return {"bytes": len(Path(output).read_bytes()), "pid": os.getpid()}
+    return {"bytes": len(Path(output).read_bytes()), "pid": os.getpid(), "notes": [f"{output}: is backwards"]}
 
 
 def _second_time(options: dict[str, Any], name: str, prefix: str) -> bool:

@@ -72,6 +72,7 @@ def test_every_result_is_in_place_and_told(folder: Path) -> None:
     assert [o.item.name for o in batch.done] == ["a.jpg", "b.jpg", "sub/c.jpg", "sub/d.jpg"]
     assert pictures(folder) == {o.item.name: o.item.source.read_bytes()[::-1] for o in batch.outcomes}
     assert batch.outcomes[2].files == (folder.parent / "out" / "sub" / "c.jpg",)
+    assert all(o.told["notes"] == [f"{o.item.output}: is backwards"] for o in batch.outcomes)
     assert set(rows(folder, "state").values()) == {"done"}
     assert not left_over(folder)
 
