@@ -381,7 +381,9 @@ def test_summary_accounts_for_every_photo(tmp_path: Path) -> None:
     json.dumps(summary)
     (panorama,) = summary["panoramas"]
     assert sorted(panorama["photos"] + [u["photo"] for u in summary["unused"]]) == names
-    assert set(panorama) == {"output", "photos", "width", "height", "projection", "fov_deg", "rms_px"}
+    assert set(panorama) == {
+        "output", "photos", "width", "height", "projection", "fov_deg", "rms_px", "notes",
+    }  # fmt: skip
     assert set(summary) == {"panoramas", "unused", "stages", "peak_mb"}
     assert all(s["seconds"] >= 0 for s in summary["stages"])
 
@@ -435,8 +437,10 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
     for name, pixels in zip(names, room(), strict=True):
         Image.fromarray(pixels).save(name)
     before = names[1].read_bytes()
-    with pytest.raises(OutputError, match="is one of the photos"):
-        composer.stitch(names, names[1], device="cpu")
+    events: list[Event] = []
+    with pytest.raises(OutputError, match="is one of the inputs"):
+        composer.stitch(names, names[1], device="cpu", observe=events.append)
+    assert {e.stage for e in events} == {"read headers"}  # before any work is done
     assert names[1].read_bytes() == before
 
 

@@ -16,6 +16,7 @@ from composer.media.archive import check_saving, save_plan
 from composer.media.encode import check_apart, check_folder, check_layers, check_output
 from composer.media.lens import LENSES
 from composer.media.mask_files import with_masks
+from composer.media.picture import check_target
 from composer.pipeline import Pipeline, stitching
 from composer.planning import Source, applied_plan, loaded_plan, made_plan, read_photos
 from composer.records import FLAT, Composition, Event, Plan, Projection
@@ -209,6 +210,8 @@ def stitch(
             plan, context = loaded_plan(Path(load), pipeline, context)
         else:
             found = with_masks(read_photos(photos, context, lens, lens_fov), include, exclude)
+            if target is not None:
+                check_target(target, [*(p.path for p in found.items), *(u.photo for u in found.unused)])
             if save is not None:
                 check_saving(Path(save), found.items)
             if template is not None:

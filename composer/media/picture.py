@@ -123,7 +123,7 @@ def check_target(output: Path, inputs: Iterable[object]) -> None:
     """
     check_output(output)
     if any(Path(i).resolve() == output.resolve() for i in inputs if isinstance(i, (str, Path))):
-        raise OutputError(f"{output}: is one of the inputs; choose another name for the result")
+        raise OutputError(f"{output}: is one of the inputs; choose another name or folder for the result")
 
 
 def write_picture(output: Path, pixels: Array, alpha: Array | None, like: Picture) -> list[str]:
