@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
+from composer.backend.channels import finite_pixels
 from composer.backend.memory import peak_mb
 from composer.errors import OptionError, OutputError
 from composer.media.encode import check_folder, write_image
@@ -408,7 +409,7 @@ def _mask(mask: Source, name: str, picture: Picture) -> Array:
 
 def _valid(picture: Picture) -> Array:
     """Return which pixels may be looked at: those that alpha shows, and that are finite."""
-    valid = np.asarray(np.isfinite(picture.pixels).all(2))
+    valid = finite_pixels(picture.pixels)
     if picture.alpha is not None:
         shown = np.float32(1) if picture.alpha.dtype == np.float32 else np.iinfo(picture.alpha.dtype).max
         valid = valid & (picture.alpha > shown / 2)
