@@ -39,6 +39,7 @@ from composer.stitching.registration import Registered, register
 from composer.stitching.relayout import carried_over
 
 Array = NDArray[Any]
+MANY_MATCHES = 60  # photos that share so many show one scene: strangers share some ten
 
 __all__ = [
     "EstimateCameras",
@@ -182,7 +183,8 @@ class MatchPhotos:
         points_i, points_j = points_i[once], points_j[once]
         threshold = self.threshold_px / features[j].scale
         if photos[i].optics == photos[j].optics == "rectilinear":
-            fit = find_homography(points_i, points_j, threshold)
+            finer = features[i].scale / features[j].scale
+            fit = find_homography(points_i, points_j, threshold, finer)
         else:
             fit = find_fisheye_pair((photos[i], photos[j]), points_i, points_j, threshold)
         if fit is None:
@@ -231,6 +233,12 @@ def _stranger(graph: MatchGraph, k: int) -> Unused:
     photo, count = graph.photos[k], graph.best[k]
     if min(photo.width, photo.height) < 32:
         return Unused(photo.name, f"too small to match ({photo.width} x {photo.height} pixels)")
+    if count >= MANY_MATCHES and photo.optics == "rectilinear":
+        return Unused(
+            photo.name,
+            f"no straight-drawing lens explains its matches ({count} with another photo); if it is a "
+            "fisheye's or an action camera's, give --lens and --lens-fov",
+        )
     said = (
         f"at most {count} matching points with another, and no common geometry"
         if count
