@@ -50,7 +50,7 @@ def to_grey8(pixels: Array) -> Array:
 
 
 def find_features(
-    grey: Array, megapixels: float = 0.25, count: int = 1000, full: tuple[int, int] | None = None
+    grey: Array, megapixels: float = 0.16, count: int = 700, full: tuple[int, int] | None = None
 ) -> Features:
     """Find SIFT features (Lowe, IJCV 2004) with RootSIFT descriptors (Arandjelovic, CVPR 2012).
 
@@ -77,15 +77,18 @@ def find_features(
     empty = Features(np.zeros((0, 2)), np.zeros((0, 128), np.float32), np.zeros(0), scale)
     if min(grey.shape) < 16:
         return empty
-    sift = cv2.SIFT_create(count * 4, contrastThreshold=0.02, enable_precise_upscale=True)
-    found, descriptors = sift.detectAndCompute(grey, None)
+    for contrast in (0.02, 0.004):  # of a dark or hazy photo the faint ones too
+        sift = cv2.SIFT_create(contrastThreshold=contrast, enable_precise_upscale=True)
+        found = sift.detect(grey, None)
+        if len(found) >= count / 2:
+            break
     if not found:
         return empty
     points = np.array([k.pt for k in found], np.float64)
     kept = spread(points, np.array([k.response for k in found]), grey.shape, count)
-    points = points[kept]
-    sizes = np.array([found[i].size for i in kept]) / scale
-    descriptors = descriptors[kept]
+    found, descriptors = sift.compute(grey, [found[i] for i in kept])  # most of the work is to describe
+    points = np.array([k.pt for k in found], np.float64)
+    sizes = np.array([k.size for k in found]) / scale
     descriptors = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9))
     return Features(scale_points(points, growth), descriptors.astype(np.float32), sizes, scale)
 

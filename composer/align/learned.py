@@ -60,7 +60,7 @@ def check_network(path: str, matcher: bool = False) -> Any:
 
 
 def find_learned_features(
-    path: str, pixels: Array, megapixels: float = 0.25, count: int = 1000, full: tuple[int, int] | None = None
+    path: str, pixels: Array, megapixels: float = 0.16, count: int = 700, full: tuple[int, int] | None = None
 ) -> Features:
     """Find features by a network; the arguments are those of `find_features`, but for (H, W, C) pixels.
 

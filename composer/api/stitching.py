@@ -183,7 +183,7 @@ def stitch(
     wide = preview or width
     if pipeline is None:
         options: dict[str, dict[str, Any]] = {
-            "find-features": {"megapixels": 0.15 if preview else 0.25, "network": str(features or "")},
+            "find-features": {"network": str(features or "")},
             "cameras": {"model": projection if projection in ("auto", *FLAT) else "rotation"},
             "lay-out": {
                 "projection": projection, "crop": crop, "width": wide or 0, "yaw": yaw, "pitch": pitch,

@@ -140,7 +140,7 @@ class LocalWarp:
 
     takes: ClassVar[type] = Plan
     gives: ClassVar[type] = Plan
-    beyond_px: float = 1.0
+    beyond_px: float = 1.2
 
     def __call__(self, plan: Plan, context: Context) -> Plan:
         return replace(plan, compositions=tuple(self._bend(c, context) for c in plan.compositions))

@@ -30,7 +30,7 @@ __all__ = ["Shift", "find_shift", "prepare", "solve_meshes"]
 
 SPACING = 0.09  # between nodes, as a share of a photo's longer side
 GRID = 6  # cells between samples of the flow
-SAMPLES = 500  # of them an overlap has, about
+SAMPLES = 250  # of them an overlap has, about
 FARTHEST = 0.05  # of a photo's diagonal: what has moved farther moved by itself
 AGREE = 1.0  # cells by which flow there and flow back may differ
 SIMILAR = 0.12  # largest difference in brightness of what the flow takes for the same

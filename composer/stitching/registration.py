@@ -89,7 +89,9 @@ def register(
         if not inside:
             alone = Unused(photos[group[0]].name, why)
             return Registered((), (), 0.0, dropped=(*dropped, alone))
-    if few is not local:
+    if few is not local and found.turning:
+        found = _to_all(local, found.turning, huber_px)
+    elif few is not local:
         found = _fit(chosen, local, model, huber_px)
     links = tuple(Link(p.i, p.j, len(e), _rms(e)) for p, e in zip(local, found.errors, strict=True))
     rms = _rms(np.concatenate(found.errors))
@@ -101,11 +103,23 @@ def _rms(errors: Array) -> float:
 
 
 @dataclass(frozen=True)
+class _Turning:
+    """Turning cameras as they are adjusted, and which pairs have a say."""
+
+    rotations: list[Array]
+    lenses: list[Lens]
+    lens_of: list[int]
+    solved: int
+    agrees: list[bool]
+
+
+@dataclass(frozen=True)
 class _Fit:
     cameras: list[Camera]
     errors: list[Array]
     model: Model
     unknowns: int
+    turning: _Turning | None = None
 
     def variance(self, huber_px: float, limit_px: float) -> float:
         """Cost a degree of freedom: more unknowns must pay for themselves; false matches count `limit_px`."""
@@ -235,7 +249,7 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     believed = [p for p, good in zip(kept, agrees, strict=True) if good]
     rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px)
     errors = _errors(kept, rotations, lenses, lens_of)
-    unknowns = 3 * len(photos) - 3 + 2 * len(lenses)
+    unknowns, solved = 3 * len(photos) - 3 + 2 * len(lenses), 2
     if len(photos) >= WHOLE_LENS_PHOTOS:
         few = _thinned(believed, TRIAL_MATCHES)
         turned, whole = adjust(few, rotations, lenses, lens_of, huber_px, tolerance=TRIAL_TOLERANCE, solved=6)
@@ -243,7 +257,19 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
         if better < WHOLE_LENS_GAIN * _cost(_errors(few, rotations, lenses, lens_of), huber_px):
             rotations, lenses = adjust(believed, turned, whole, lens_of, huber_px, solved=6)
             errors = _errors(kept, rotations, lenses, lens_of)
-            unknowns += 4 * len(lenses)
+            unknowns, solved = unknowns + 4 * len(lenses), 6
+    turning = _Turning(rotations, lenses, lens_of, solved, agrees)
+    return _Fit(cameras_of(rotations, lenses, lens_of), errors, "rotation", unknowns, turning)
+
+
+def _to_all(pairs: list[Pair], few: _Turning, huber_px: float) -> _Fit:
+    """Adjust turning cameras that were found by a part of the matches to all of them."""
+    lens_of = few.lens_of
+    kept = _without_outliers(pairs, _errors(pairs, few.rotations, few.lenses, lens_of))
+    believed = [p for p, good in zip(kept, few.agrees, strict=True) if good]
+    rotations, lenses = adjust(believed, few.rotations, few.lenses, lens_of, huber_px, solved=few.solved)
+    errors = _errors(kept, rotations, lenses, lens_of)
+    unknowns = 3 * len(rotations) - 3 + few.solved * len(lenses)
     return _Fit(cameras_of(rotations, lenses, lens_of), errors, "rotation", unknowns)
 
 

@@ -87,8 +87,8 @@ class FindFeatures:
 
     takes: ClassVar[type] = Photos
     gives: ClassVar[type] = FeatureSet
-    megapixels: float = 0.25
-    count: int = 1000
+    megapixels: float = 0.16
+    count: int = 700
     network: str = ""
 
     def __call__(self, photos: Photos, context: Context) -> FeatureSet:
@@ -131,7 +131,7 @@ class MatchPhotos:
     takes: ClassVar[type] = FeatureSet
     gives: ClassVar[type] = MatchGraph
     ratio: float = 0.8
-    threshold_px: float = 3.0
+    threshold_px: float = 2.0
     keep: int = 5
     points: str = ""
     pairs: str = "auto"

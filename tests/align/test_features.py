@@ -37,6 +37,17 @@ def test_features_are_spread_over_the_photo() -> None:
     assert (features.points[:, 0] < 200).mean() > 0.3
 
 
+def test_a_dark_photo_has_features_too() -> None:
+    grey = to_grey8(picture("astronaut.png"))
+    dark = cv2.add(cv2.warpAffine(grey, np.float64([[1, 0, 9], [0, 1, 5]]), (512, 512)) // 10, 4.0)
+    a, b = find_features(grey), find_features(dark)
+    pairs = match_descriptors(a.descriptors, b.descriptors)
+    fit = find_homography(a.points[pairs[:, 0]], b.points[pairs[:, 1]], 2.0)
+    assert fit is not None
+    assert fit[1].sum() > 60
+    assert np.abs(fit[0] - [[1, 0, 9], [0, 1, 5], [0, 0, 1]])[:2, 2].max() < 1.0
+
+
 def test_a_blank_or_tiny_photo_has_no_features() -> None:
     assert len(find_features(np.full((200, 200), 90, np.uint8)).points) == 0
     assert len(find_features(np.zeros((4, 4), np.uint8)).points) == 0
