@@ -151,10 +151,11 @@ def _exif_tags(metadata: Metadata) -> list[tuple[int, int, int, Any, bool]]:
 def _resolution(metadata: Metadata) -> dict[str, Any]:
     """Return tifffile's options for the pixels an inch or centimetre that EXIF tells."""
     exif = parse_exif(metadata.exif).main
-    found, unit = (exif.get(0x011A), exif.get(0x011B)), exif.get(0x0128)
-    if unit not in (2, 3) or not all(isinstance(k, int | float | Rational) and k > 0 for k in found):
+    found = [float(k) for t in (0x011A, 0x011B) if isinstance(k := exif.get(t), int | float | Rational)]
+    unit = exif.get(0x0128)
+    if unit not in (2, 3) or len(found) < 2 or not min(found) > 0:
         return {}
-    return {"resolution": tuple(float(k) for k in found), "resolutionunit": unit}
+    return {"resolution": tuple(found), "resolutionunit": unit}
 
 
 def _tiff_tiles(bands: Iterator[tuple[int, Array, Array]], planes: int) -> Iterator[Array]:
