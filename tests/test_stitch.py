@@ -627,3 +627,29 @@ def test_photos_of_other_profiles_are_converted_and_that_is_said(tmp_path: Path)
         Image.fromarray(pixels).save(tmp_path / f"{k}.png", icc_profile=profile)
     (panorama,) = composer.stitch(tmp_path, width=300).panoramas
     assert "(sRGB, Wide built-in): all were converted to sRGB" in panorama.notes[0]
+
+
+def test_a_flat_scene_can_be_rolled_and_nothing_else(tmp_path: Path) -> None:
+    scene = cv2.resize(gallery(), (1200, 600), interpolation=cv2.INTER_AREA)
+    scans = [np.ascontiguousarray(scene[100:500, x : x + 400]) for x in (0, 250, 500)]
+    flat = composer.stitch(scans, projection="affine").panoramas[0]
+    rolled = composer.stitch(scans, projection="affine", roll=90).panoramas[0]
+    assert abs(rolled.composition.width - flat.composition.height) <= 1
+    assert abs(rolled.composition.height - flat.composition.width) <= 1
+    turned = np.rot90(flat.image)[3:-3, 3:-3].astype(float)
+    there = rolled.image[3:-3, 3:-3].astype(float)
+    height, width = (min(a, b) for a, b in zip(turned.shape[:2], there.shape[:2], strict=True))
+    assert np.abs(turned[:height, :width] - there[:height, :width]).mean() < 5
+    with pytest.raises(OptionError, match="from the front"):
+        composer.stitch(scans, projection="affine", yaw=10)
+
+
+@pytest.mark.parametrize(("made", "wanted"), [("cylinder", "affine"), ("affine", "sphere")])
+def test_a_plan_is_not_shown_in_a_projection_that_its_cameras_do_not_fit(
+    tmp_path: Path, made: str, wanted: str
+) -> None:
+    for k, pixels in enumerate(room()[:2]):
+        Image.fromarray(pixels).save(tmp_path / f"{k}.png")
+    composer.stitch(tmp_path, projection=made, save=tmp_path / "plan", width=200)
+    with pytest.raises(OptionError, match="stitch the photos anew"):
+        composer.stitch(load=tmp_path / "plan", projection=wanted)

@@ -17,7 +17,7 @@ from composer.align.matching import distinct_places, match_descriptors
 from composer.align.retrieval import FEW, bridging_pairs, closing_pairs, count_votes, likely_pairs
 from composer.align.rotation import find_fisheye_pair
 from composer.backend.parallel import over
-from composer.errors import NothingToStitch, PhotoError
+from composer.errors import NothingToStitch, OptionError, PhotoError
 from composer.media.decode import coarse, store_of
 from composer.records import (
     FLAT,
@@ -339,7 +339,19 @@ class LayOut:
         return without_unseen(replace(canvas, rms_px=group.rms_px, links=group.links))
 
     def again(self, composition: Composition) -> Composition:
-        """Lay a finished composition out anew; what was solved for it is carried over."""
+        """Lay a finished composition out anew; what was solved for it is carried over.
+
+        Raises
+        ------
+        OptionError
+            The projection is one that its cameras were not solved for.
+        """
+        other = self.projection not in ("auto", composition.projection)
+        if other and (composition.flat or self.projection in FLAT):
+            raise OptionError(
+                f"the plan's cameras were solved for {composition.projection}, which cannot be shown as "
+                f"{self.projection}; stitch the photos anew"
+            )
         flat = composition.projection if composition.flat else None
         return without_unseen(carried_over(composition, self._canvas(composition.layers, flat)))
 
