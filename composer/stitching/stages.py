@@ -40,6 +40,7 @@ from composer.stitching.relayout import carried_over
 
 Array = NDArray[Any]
 MANY_MATCHES = 60  # photos that share so many show one scene: strangers share some ten
+OTHER_LENS = "for a fisheye or an action camera give --lens and --lens-fov"
 
 __all__ = [
     "EstimateCameras",
@@ -223,7 +224,7 @@ class EstimateCameras:
             if len(group.photos) > 1:
                 groups.append(group)
         if not groups:
-            raise NothingToStitch(_nothing(graph.photos, unused), tuple(unused))
+            raise NothingToStitch(_nothing(graph, unused), tuple(unused))
         order = {p.name: k for k, p in enumerate(graph.photos)}
         unused.sort(key=lambda u: order.get(u.photo, -1))
         return Scene(tuple(groups), tuple(unused))
@@ -236,8 +237,7 @@ def _stranger(graph: MatchGraph, k: int) -> Unused:
     if count >= MANY_MATCHES and photo.optics == "rectilinear":
         return Unused(
             photo.name,
-            f"no straight-drawing lens explains its matches ({count} with another photo); if it is a "
-            "fisheye's or an action camera's, give --lens and --lens-fov",
+            f"no straight-drawing lens explains its matches ({count} with another photo); {OTHER_LENS}",
         )
     said = (
         f"at most {count} matching points with another, and no common geometry"
@@ -254,9 +254,11 @@ def too_few(unused: Sequence[Unused]) -> str:
     return f"fewer than two usable photos{left}; give at least two that overlap by a third"
 
 
-def _nothing(photos: tuple[Photo, ...], unused: list[Unused]) -> str:
-    if len(photos) < 2:
+def _nothing(graph: MatchGraph, unused: list[Unused]) -> str:
+    if len(graph.photos) < 2:
         return too_few(unused)
+    if any(OTHER_LENS in u.reason for u in unused):
+        return f"the photos share much, but no straight-drawing lens explains it; {OTHER_LENS}"
     return "no two photos overlap; give photos of one scene that overlap by a third or more"
 
 
