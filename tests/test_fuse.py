@@ -118,6 +118,25 @@ def test_sizes_may_differ_where_photos_are_aligned() -> None:
         composer.fuse([photo, picture("chelsea.png")[:200, :300]], reference="photo 1")
 
 
+def test_views_that_share_little_are_no_stack() -> None:
+    photo = picture("coffee.png")
+    most, part = photo[:, :400], photo[:, 150:550]
+    assert composer.fuse([most, part], method="average", reference="photo 1").moved_px[1] > 140
+    with pytest.raises(PhotoError, match=r"photo 2 and photo 1 share \d\d% .* stitch"):
+        composer.fuse([most, photo[:, 220:]], method="average", reference="photo 1")
+    detail = cv2.resize(photo[100:300, 200:500], (600, 400), interpolation=cv2.INTER_CUBIC)
+    composer.fuse([photo, detail], method="average", reference="photo 1")  # all of it is in the other
+
+
+def test_photos_of_different_things_are_no_stack() -> None:
+    photo, other = picture("coffee.png")[:300, :450], picture("chelsea.png")[:300, :450]
+    with pytest.raises(PhotoError, match=r"photo 2 and photo 1 show different things.*align=none"):
+        composer.fuse([photo, other], method="average", reference="photo 1")
+    assert composer.fuse([photo, other], method="average", align="none").notes == ()
+    dark = composer.fuse([photo, np.zeros_like(photo)], method="average", reference="photo 1")
+    assert "taken as it lies" in dark.notes[0]
+
+
 def test_ghosts_are_the_references() -> None:
     photo = picture("coffee.png")
     dark, bright = exposed(photo, -1.5), exposed(photo, 1.5)
@@ -235,7 +254,7 @@ def test_results_depend_on_neither_memory_nor_threads(bracket: Path, method: str
 
 def test_a_photo_of_another_scene_and_size_is_named_and_alignment_is_not_asked_for() -> None:
     photos = [picture("coffee.png"), picture("chelsea.png")[:280]]
-    with pytest.raises(PhotoError, match=r"does not match .* leave it out"):
+    with pytest.raises(PhotoError, match=r"do not match.* leave one out"):
         composer.fuse(photos)
 
 

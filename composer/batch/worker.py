@@ -26,12 +26,12 @@ def main() -> None:
         Path("/proc/self/oom_score_adj").write_text(EXPENDABLE)
     import cv2
 
-    from composer.backend.imports import postpone_imports
+    from composer.backend.imports import postpone_f2py
     from composer.backend.memory import keep_freed
 
     cv2.setNumThreads(1)
     keep_freed()
-    postpone_imports()
+    postpone_f2py()
     tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, tasks), daemon=True).start()
     pickle.dump("ready", answers)

@@ -78,11 +78,11 @@ def _interruptible(work: Callable[..., T], observe: Callable[[Event], None]) -> 
     stop, done = threading.Event(), Future[Any]()
 
     def job() -> None:
-        from composer.backend.imports import postpone_imports
+        from composer.backend.imports import postpone_f2py
         from composer.backend.memory import keep_freed
 
         keep_freed()
-        postpone_imports()
+        postpone_f2py()
         try:
             done.set_result(work(observe, stop.is_set))
         except BaseException as error:  # noqa: BLE001 - handed to the main thread, whatever it is

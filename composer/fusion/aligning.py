@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from composer.backend.parallel import over
 from composer.errors import PhotoError
-from composer.fusion.registration import FINE_MP, View, farthest, registered, view_of
+from composer.fusion.registration import FINE_MP, View, farthest, foreign, registered, shared, view_of
 from composer.fusion.stack import Stack
 from composer.media.decode import coarse, store_of
 from composer.media.picture import as_float
@@ -21,6 +21,7 @@ Array = NDArray[Any]
 __all__ = ["STILL_PX", "aligned", "best_exposed", "check_sizes"]
 
 STILL_PX = 0.4  # photos that lie so well are not resampled
+LEAST = 0.5  # of the smaller of two photos: those that share less show different views
 WELL = 0.1, 0.9  # encoded grey that shows detail
 
 
@@ -67,7 +68,7 @@ def aligned(
     Raises
     ------
     PhotoError
-        A photo of another size cannot be aligned.
+        A photo of another size cannot be aligned, or one shows another view.
     """
     started = time.perf_counter()
 
@@ -87,16 +88,37 @@ def aligned(
             known[k] = None if found is None else found @ before
     notes = [f"{photos[k].name} does not match {photos[reference].name}; it was taken as it lies"
              for k in others if known[k] is None]  # fmt: skip
-    frame = photos[reference]
     for k in others:
-        if known[k] is None and (photos[k].width, photos[k].height) != (frame.width, frame.height):
-            raise PhotoError(
-                f"{photos[k].name} ({photos[k].width} x {photos[k].height} pixels) does not match "
-                f"{frame.name} ({frame.width} x {frame.height}) and cannot be taken as it lies: leave it out"
-            )
+        _check_view(views[reference], views[k], known[k], (photos[reference], photos[k]))
     moved = [_unless_still(known[k], photos[k], photos[reference]) for k in range(len(photos))]
     context.observe(Event("align", 1.0, time.perf_counter() - started))
     return Stack(photos, tuple(moved), reference), tuple(notes)
+
+
+def _check_view(reference: View, view: View, matrix: Array | None, photos: tuple[Photo, Photo]) -> None:
+    """Check that a photo can lie on the reference: what shows another view would show through.
+
+    Raises
+    ------
+    PhotoError
+    """
+    names = f"{photos[1].name} and {photos[0].name}"
+    if matrix is not None:
+        part = shared(matrix, reference.size, view.size)
+        if part < LEAST:
+            raise PhotoError(
+                f"{names} share {part:.0%} of what they show, too little to be fused: stitch joins photos "
+                "that look different ways; or leave one out"
+            )
+    elif reference.size != view.size:
+        sizes = " and ".join(f"{w} x {h}" for w, h in (view.size, reference.size))
+        raise PhotoError(
+            f"{names} do not match, and cannot be taken as they lie, being {sizes} pixels: leave one out"
+        )
+    elif foreign(reference, view):
+        raise PhotoError(
+            f"{names} show different things: leave one out, or fuse them as they lie (align=none)"
+        )
 
 
 def _unless_still(matrix: Array | None, photo: Photo, frame: Photo) -> Array | None:

@@ -23,7 +23,7 @@ from composer.align.matching import distinct_places, match_descriptors
 
 Array = NDArray[Any]
 
-__all__ = ["MODELS", "View", "farthest", "registered", "view_of"]
+__all__ = ["MODELS", "View", "farthest", "foreign", "registered", "shared", "view_of"]
 
 MODELS = ("translation", "similarity", "homography")
 FEATURES_MP = 0.25
@@ -39,6 +39,7 @@ CERTAIN = 0.8  # correlation at which photos that hardly moved need no features
 NEARLY_STILL = 0.01  # of the longer side
 WORTH = 0.02  # by how much correlation must rise for a model with more freedom
 AGREEMENT = 0.35  # correlation of normalised greys below which photos do not show the same
+CHANCE = 0.2  # correlation of reduced greys, as they lie, that photos of different things may have
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class View:
     def features(self) -> Features:
         """Features of the normalised grey, found when first asked for."""
         drawn = np.clip(self.pyramid[0][0] * 42 + 128, 0, 255).astype(np.uint8)
-        return find_features(drawn, FEATURES_MP, full=self.size)
+        return find_features(drawn, FEATURES_MP, 1000, self.size)
 
 
 def view_of(pixels: Array, size: tuple[int, int]) -> View:
@@ -100,6 +101,19 @@ def registered(reference: View, photo: View, model: str) -> Array | None:
     return still if agreement > AGREEMENT else None
 
 
+def foreign(reference: View, photo: View) -> bool:
+    """Tell whether two photos that do not agree show different things: well exposed, and unlike as they lie.
+
+    Of one that is too dark or too bright to be compared nothing is known.
+    """
+    points, values, _ = _textured(*reference.pyramid[-1])
+    seen, known = (_sampled(plane, points) for plane in photo.pyramid[-1])
+    inside = known > 0.99
+    if inside.sum() < max(LEAST_POINTS, len(points) / 2) or photo.size != reference.size:
+        return False
+    return bool(np.corrcoef(seen[inside], values[inside])[0, 1] < CHANCE)
+
+
 def _simplest(reference: View, photo: View, start: Array, model: str) -> tuple[Array, float]:
     """Return the matrix of the simplest model up to `model` that agrees nearly as well as the others.
 
@@ -118,6 +132,18 @@ def farthest(matrix: Array, size: tuple[int, int]) -> float:
     width, height = size
     corners = np.array([[0, 0], [width - 1, 0], [width - 1, height - 1], [0, height - 1]], float)
     return float(np.hypot(*(_mapped(matrix, corners) - corners).T).max())
+
+
+def shared(matrix: Array, frame: tuple[int, int], size: tuple[int, int]) -> float:
+    """Return what part of the smaller of two pictures both show; `matrix` takes the frame to the other.
+
+    `frame` and `size` are (width, height) of the two.
+    """
+    (w, h), (width, height) = frame, size
+    seen = _mapped(matrix, np.array([[0, 0], [w, 0], [w, h], [0, h]], float)).astype(np.float32)
+    other = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    common, _ = cv2.intersectConvexConvex(seen, other)
+    return float(common) / max(min(cv2.contourArea(seen), width * height), 1.0)
 
 
 def _normalised(grey: Array) -> Array:
