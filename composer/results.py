@@ -40,7 +40,7 @@ class Panorama:
     composition : Composition
     output : Path or None
     notes : tuple of str
-        What the output's format, or that of a saved project, could not keep.
+        What the output's format, or that of a saved project, could not keep, and photos that do not fit in.
     preview : (h, w, 4) uint8 or None
         The picture, small, and where it is valid; made for a report.
     """
@@ -93,6 +93,7 @@ class Stitched:
                     "projection": p.composition.projection,
                     "fov_deg": [round(a, 2) for a in p.composition.fov_deg],
                     "rms_px": round(p.rms_px, 3),
+                    "notes": list(p.notes),
                 }
                 for p in self.panoramas
             ],

@@ -1,11 +1,11 @@
-"""EXIF, ICC and XMP: taken from the first photo, less what no longer holds of the result."""
+"""EXIF, ICC and XMP: taken from the first photo that has any, less what no longer holds of the result."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -26,6 +26,7 @@ __all__ = [
     "read_exif",
     "read_metadata",
     "read_xmp",
+    "shared_metadata",
 ]
 
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
@@ -121,6 +122,19 @@ def read_metadata(photo: Photo) -> Metadata:
         return Metadata()
     found = read_exif(photo.path)
     return Metadata(_exif_bytes(found), icc_profile(photo), read_xmp(photo.path))
+
+
+def shared_metadata(photos: Sequence[Photo]) -> Metadata:
+    """Read what a composite keeps: of the first photograph not stripped of it, in the first colours."""
+    telling = next((p for p in photos if _tells(p)), photos[0])
+    coloured = next((p for p in photos if p.channels == 3), photos[0])
+    return replace(read_metadata(telling), icc=icc_profile(coloured))
+
+
+def _tells(photo: Photo) -> bool:
+    """Tell whether a photograph's EXIF says when, where, by whom or with what it was taken."""
+    found = Exif() if photo.path is None else read_exif(photo.path)
+    return bool(found.camera or found.gps or set(found.main) & set(_KEPT))
 
 
 def carried(metadata: Metadata, width: int, height: int) -> Metadata:

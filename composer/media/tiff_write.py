@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Rational
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from composer.media.metadata import Metadata, parse_exif
+from composer.media.tiff_exif import add_directories
 from composer.records import Rect
 
 Array = NDArray[Any]
@@ -65,13 +67,16 @@ def write_tiff(
     planes = channels + holes
     size = height * width * planes * np.dtype(dtype).itemsize
     tags = [(700, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
-    with tifffile.TiffWriter(file, bigtiff=size > CLASSIC_TIFF) as writer:
+    with tifffile.TiffWriter(file, bigtiff=size > CLASSIC_TIFF, byteorder="<") as writer:
         writer.write(
             _tiff_tiles(bands, planes),
             **_layout((height, width, planes), dtype),
+            **_resolution(metadata),
             iccprofile=metadata.icc,
             extratags=[*tags, *_exif_tags(metadata)],
         )
+    if metadata.exif:
+        add_directories(file, metadata.exif)
 
 
 def write_pages(file: BinaryIO, pages: Sequence[Page], size: tuple[int, int], icc: bytes | None) -> None:
@@ -141,6 +146,16 @@ def _exif_tags(metadata: Metadata) -> list[tuple[int, int, int, Any, bool]]:
             text = str(exif[tag]).rstrip("\0").encode("latin-1", "replace")  # as Pillow decoded it
             tags.append((tag, 2, len(text) + 1, text + b"\0", True))
     return tags
+
+
+def _resolution(metadata: Metadata) -> dict[str, Any]:
+    """Return tifffile's options for the pixels an inch or centimetre that EXIF tells."""
+    exif = parse_exif(metadata.exif).main
+    found = [float(k) for t in (0x011A, 0x011B) if isinstance(k := exif.get(t), int | float | Rational)]
+    unit = exif.get(0x0128)
+    if unit not in (2, 3) or len(found) < 2 or not min(found) > 0:
+        return {}
+    return {"resolution": tuple(found), "resolutionunit": unit}
 
 
 def _tiff_tiles(bands: Iterator[tuple[int, Array, Array]], planes: int) -> Iterator[Array]:
