@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.warp import meeting, place_in, shared_rect, window_of
+from composer.backend.channels import max_channel
 from composer.records import Composition, Tile
 
 Array = NDArray[Any]
@@ -80,6 +81,6 @@ def _gains(composition: Composition) -> list[float]:
 
 def _clipped(tile: Tile) -> Array:
     """Return (h, w) bool: where a layer is clipped in larger patches, and a cell around them."""
-    bright = ((tile.image.max(2) >= CLIPPED) & tile.valid).astype(np.uint8)
+    bright = ((max_channel(tile.image) >= CLIPPED) & tile.valid).astype(np.uint8)
     patches = cv2.morphologyEx(bright, cv2.MORPH_OPEN, np.ones((SMALLEST, SMALLEST), np.uint8))
     return cv2.dilate(patches, np.ones((3, 3), np.uint8)) > 0
