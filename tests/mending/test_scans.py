@@ -166,4 +166,5 @@ def test_what_is_laid_over_follows_what_lies_under_it(through):
     odds = np.full((2, 60, 200), -9, np.float32)
     odds[0, 30:33, 20:180] = 3
     line, _ = features(pixels, odds, [candidates(of, 2) for of in odds])
-    assert line[0, FEATURES.index("follows")] == pytest.approx(through, abs=0.05)
+    follows = line[0, FEATURES.index("follows")]
+    assert follows > 0.8 if through else follows < 0.3
