@@ -64,9 +64,12 @@ LAID_OVER = tuple(JUDGES)
 
 
 def find_laid_over(
-    pixels: Array, valid: Array | None = None, kinds: Sequence[str] = LAID_OVER
+    pixels: Array, valid: Array | None = None, kinds: Sequence[str] = LAID_OVER, sensitivity: float = 0.0
 ) -> list[Fault]:
-    """Find scratches, hairs and cracks ("scratch") and specks ("dust") on (H, W, C) float32, 0..1."""
+    """Find scratches, hairs and cracks ("scratch") and specks ("dust") on (H, W, C) float32, 0..1.
+
+    Their log-odds are raised by `sensitivity`: where a photo is known to be damaged, less need be sure.
+    """
     if min(pixels.shape[:2]) < 32:
         return []
     odds = damage(pixels)
@@ -76,7 +79,7 @@ def find_laid_over(
     labels = [candidates(of, JUDGES[kind].smallest) for kind, of in zip(LAID_OVER, odds, strict=True)]
     measured = features(pixels, odds, labels)
     found = zip(LAID_OVER, labels, measured, strict=True)
-    return [f for kind, of, told in found if kind in kinds for f in _damage(kind, of, told)]
+    return [f for kind, of, told in found if kind in kinds for f in _damage(kind, of, told, sensitivity)]
 
 
 def seen(measured: Array) -> Array:
@@ -84,10 +87,10 @@ def seen(measured: Array) -> Array:
     return np.asarray(measured[:, FEATURES.index("ridge")] >= SEEN)
 
 
-def _damage(kind: str, labels: Array, measured: Array) -> list[Fault]:
+def _damage(kind: str, labels: Array, measured: Array, sensitivity: float) -> list[Fault]:
     """Return the things of a kind, by labels (H, W) and features (N, F), that are damage."""
     judge = JUDGES[kind]
-    scores = judge.bias + measured @ np.array(judge.weights)
+    scores = judge.bias + sensitivity + measured @ np.array(judge.weights)
     scores[~seen(measured)] = -np.inf
     limit = judge.together if (scores > judge.clear).sum() >= judge.several else judge.alone
     kept = np.append(False, scores > limit)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import composer
+from composer.errors import OptionError
 from composer.mending import damage as network
 from composer.mending import scans
 from composer.mending.candidates import FEATURES, candidates, features
@@ -168,3 +169,16 @@ def test_what_is_laid_over_follows_what_lies_under_it(through):
     line, _ = features(pixels, odds, [candidates(of, 2) for of in odds])
     follows = line[0, FEATURES.index("follows")]
     assert follows > 0.8 if through else follows < 0.3
+
+
+def test_sensitivity_finds_what_is_less_sure(scratched):
+    pixels = np.round(scratched[0] * 255).astype(np.uint8)
+
+    def marked(sensitivity):
+        return int(
+            composer.repair(pixels, faults=LAID_OVER, find_only=True, sensitivity=sensitivity).mask.sum()
+        )
+
+    assert marked(-10) == 0 < marked(0) <= marked(3)
+    with pytest.raises(OptionError, match="sensitivity is 11"):
+        marked(11)
