@@ -27,18 +27,20 @@ Array = NDArray[Any]
 
 SEED = 1_000_000
 SIDE = 512  # px of a scene
+PLANTED = 3, 2  # pictures of each photo with scratches planted, and with specks
 SHARE = 1 / 3  # of a thing's pixels on what was drawn
 RIDGE = 3.0
 
 
 def scenes(photo: Array, seed: int, count: int) -> Iterator[Scene]:
-    """Yield `count` scenes drawn from a photo (H, W, 3) uint8, it with each kind planted, and it as it is."""
+    """Yield `count` scenes drawn from a photo (H, W, 3) uint8, it with each kind planted, and as it is."""
     side = min(SIDE, *(n - 3 for n in photo.shape[:2]))
     for n in range(count):
         yield sample(photo, 1000 * seed + n, side)
     pixels = photo.astype(np.float32) / 255
-    for k, kind in enumerate(LAID_OVER):
-        yield _planted(k, *plant(pixels, kind, 1000 * seed))
+    for k, (kind, times) in enumerate(zip(LAID_OVER, PLANTED, strict=True)):
+        for n in range(times):
+            yield _planted(k, *plant(pixels, kind, 1000 * seed + n))
     yield _planted(0, pixels, [])
 
 
