@@ -26,6 +26,8 @@ GREY = 0.25  # of the pictures
 NEUTRAL = 0.75  # of what is laid over
 SCANNED = 0.3  # of the pictures: blurred and noisy after the damage
 SMALL = 40.0  # pixels below which those of a thing weigh more
+ROUGH = 0.2  # of what is laid over: it comes and goes, as cracks of old prints do
+HEAVY = 0.1  # of the pictures with scratches: many of them
 
 
 @dataclass
@@ -37,10 +39,10 @@ class Scene:
     weight: Array
 
 
-def sample(photo: Array, seed: int, size: int = 160) -> Scene:
-    """Draw one picture from a photo (H, W, 3) uint8."""
+def sample(photo: Array, seed: int, size: int = 160, near: tuple[int, int] | None = None) -> Scene:
+    """Draw one picture from a photo (H, W, 3) uint8, with its pixel `near` (row, column) in it if given."""
     random = np.random.default_rng(seed)
-    pixels = _varied(random, _cut(random, photo, size))
+    pixels = _varied(random, _cut(random, photo, size, near))
     scene = Scene(pixels, np.zeros((2, size, size), bool), np.ones((2, size, size), np.float32))
     if random.random() > CLEAN:
         _damage(random, scene)
@@ -55,13 +57,18 @@ def sample(photo: Array, seed: int, size: int = 160) -> Scene:
     return scene
 
 
-def _cut(random: Random, photo: Array, size: int) -> Array:
+def _cut(random: Random, photo: Array, size: int, near: tuple[int, int] | None) -> Array:
     """Cut out a square, reduced by chance, in colour, with colours exchanged, or as a mix of them."""
     scale = float(np.exp(random.uniform(np.log(0.45), np.log(1.15)))) if random.random() < 0.6 else 1.0
     need = int(np.ceil(size / scale)) + 2
     if min(photo.shape[:2]) < need:
         scale, need = 1.0, size
     y, x = (int(random.integers(0, n - need + 1)) for n in photo.shape[:2])
+    if near is not None:
+        y, x = (
+            int(np.clip(at - random.integers(need), 0, n - need))
+            for at, n in zip(near, photo.shape[:2], strict=True)
+        )
     pixels = photo[y : y + need, x : x + need].astype(np.float32) / 255
     if scale != 1:
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -104,11 +111,12 @@ def _scanned(random: Random, pixels: Array) -> Array:
 
 
 def _damage(random: Random, scene: Scene) -> None:
-    """Draw one to four curves, up to thirteen specks, or both, mostly of one sign."""
+    """Draw one to four curves or many, up to thirteen specks, or both, mostly of one sign."""
     main = 1 if random.random() < 0.65 else -1
     soft = 0 if random.random() < 0.6 else random.uniform(0.3, 0.9)
     what = random.random()
-    for _ in range(int(random.integers(1, 5)) if what < 0.62 else 0):
+    curves = int(random.integers(5, 12) if random.random() < HEAVY else random.integers(1, 5))
+    for _ in range(curves if what < 0.62 else 0):
         sign = main if random.random() < 0.8 else -main
         _lay(random, scene, 0, _curve(random, len(scene.pixels)), sign, soft)
     for _ in range(int(random.integers(1, 14)) if what > 0.45 else 0):
@@ -183,7 +191,8 @@ def _lay(random: Random, scene: Scene, kind: int, cover: Array, sign: int, soft:
     noise = local_noise(before)
     if soft > 0:
         cover = cv2.GaussianBlur(cover, (0, 0), soft)
-    wave = random.uniform(0.6, 1.3, (7, 7)).astype(np.float32)
+    cells, least, most = (7, 0.6, 1.3) if random.random() > ROUGH else (int(random.integers(20, 80)), 0, 1.5)
+    wave = random.uniform(least, most, (cells, cells)).astype(np.float32)
     cover = cover * cv2.resize(wave, before.shape[::-1], interpolation=cv2.INTER_CUBIC)
     step = sign * 2.5 * 16 ** random.random() * float(np.median(noise[core]))
     drawn = _drawn(random, scene.pixels, cover, step, float(before[core].mean()))

@@ -4,7 +4,8 @@
 
 A planted fault is found if a found one of its kind overlaps it by an IoU of 0.3 (pieces that lie on it taken
 together) or has its centre within 3 px. A found fault is right if it, or the pieces together, match a planted
-one of any contrast. Recall and F1 count faults of contrast 4 and more (see planting.py).
+one of any contrast. Recall and F1 count faults of contrast 4 and more (see planting.py); `..._2px` those of
+them that are two pixels wide and more, too.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ Array = NDArray[Any]
 NEEDED_IOU = 0.3
 NEAR_PX = 3.0
 COUNTED = 4.0
+WIDE_PX = 2.0
 EDGES = (2, 3, 4, 6, 8, 12, 16, 32)
 
 
@@ -85,7 +87,9 @@ def read(path: Path) -> Array:
 
 def score(photos: list[Path], kind: str, seeds: list[int]) -> dict[str, Any]:
     """Score one kind over photos and seeds."""
-    strong = found = right = total = 0
+    hit: list[bool] = []
+    wide: list[bool] = []
+    right = total = 0
     curve: dict[float, list[bool]] = defaultdict(list)
     for index, path in enumerate(photos):
         pixels = read(path)
@@ -93,22 +97,28 @@ def score(photos: list[Path], kind: str, seeds: list[int]) -> dict[str, Any]:
             planted, truths = plant(pixels, kind, 1000 * seed + index)
             faults = [f for f in find_faults(planted, None, (kind,)) if f.kind == kind]
             hits, good = (match_pixels if kind == "impulse" else match)(planted.shape[:2], truths, faults)
-            for truth, hit in zip(truths, hits, strict=True):
+            for truth, found in zip(truths, hits, strict=True):
                 if truth.contrast >= COUNTED:
-                    strong += 1
-                    found += hit
+                    hit.append(found)
+                    wide.append(truth.width >= WIDE_PX)
                 at = [e for e in EDGES if e <= truth.contrast]
                 if at:
-                    curve[at[-1]].append(hit)
+                    curve[at[-1]].append(found)
             right, total = right + sum(good), total + len(good)
-    recall = found / strong if strong else 0.0
     precision = right / total if total else 0.0
+    figures = _figures(np.array(hit, bool), precision)
+    if not all(wide):
+        two = _figures(np.array(hit, bool)[np.array(wide)], precision)
+        figures |= {f"{name}_2px": v for name, v in two.items()}
+    curves = {str(e): [round(float(np.mean(v)), 3), len(v)] for e, v in sorted(curve.items())}
+    return {"found": total, "precision": round(precision, 4), **figures, "recall_by_contrast": curves}
+
+
+def _figures(hit: Array, precision: float) -> dict[str, Any]:
+    """Return how many are planted, which share is found, and F1."""
+    recall = float(hit.mean()) if len(hit) else 0.0
     f1 = 2 * recall * precision / (recall + precision) if recall + precision else 0.0
-    return {
-        "planted": strong, "found": total, "precision": round(precision, 4), "recall": round(recall, 4),
-        "f1": round(f1, 4),
-        "recall_by_contrast": {str(e): [round(float(np.mean(v)), 3), len(v)] for e, v in sorted(curve.items())},  # noqa: E501
-    }  # fmt: skip
+    return {"planted": len(hit), "recall": round(recall, 4), "f1": round(f1, 4)}
 
 
 def clean(photos: list[Path], kinds: tuple[str, ...]) -> dict[str, Any]:

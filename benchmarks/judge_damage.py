@@ -21,24 +21,26 @@ from planting import Planted, plant
 
 from composer.mending.candidates import FEATURES, candidates, features
 from composer.mending.damage import damage
-from composer.mending.scans import JUDGES, LAID_OVER
+from composer.mending.scans import JUDGES, LAID_OVER, seen
 
 Array = NDArray[Any]
 
 SEED = 1_000_000
 SIDE = 512  # px of a scene
+PLANTED = 3, 2  # pictures of each photo with scratches planted, and with specks
 SHARE = 1 / 3  # of a thing's pixels on what was drawn
 RIDGE = 3.0
 
 
 def scenes(photo: Array, seed: int, count: int) -> Iterator[Scene]:
-    """Yield `count` scenes drawn from a photo (H, W, 3) uint8, it with each kind planted, and it as it is."""
+    """Yield `count` scenes drawn from a photo (H, W, 3) uint8, it with each kind planted, and as it is."""
     side = min(SIDE, *(n - 3 for n in photo.shape[:2]))
     for n in range(count):
         yield sample(photo, 1000 * seed + n, side)
     pixels = photo.astype(np.float32) / 255
-    for k, kind in enumerate(LAID_OVER):
-        yield _planted(k, *plant(pixels, kind, 1000 * seed))
+    for k, (kind, times) in enumerate(zip(LAID_OVER, PLANTED, strict=True)):
+        for n in range(times):
+            yield _planted(k, *plant(pixels, kind, 1000 * seed + n))
     yield _planted(0, pixels, [])
 
 
@@ -60,13 +62,14 @@ def judged(scene: Scene) -> list[tuple[Array, Array]]:
     odds = damage(scene.pixels)
     labels = [candidates(of, JUDGES[kind].smallest) for kind, of in zip(LAID_OVER, odds, strict=True)]
     found = []
-    for k, (of, seen) in enumerate(zip(labels, features(scene.pixels, odds, labels), strict=True)):
+    for k, (of, measured) in enumerate(zip(labels, features(scene.pixels, odds, labels), strict=True)):
         area = np.maximum(np.bincount(of.ravel()), 1)
         right, unclear = (
             np.bincount(of.ravel(), where.ravel(), len(area))[1:] / area[1:]
             for where in (scene.truth[k], (scene.weight[k] == 0) | scene.truth[1 - k])
         )
-        found.append((seen, np.where(right >= SHARE, 1, np.where((right > 0) | (unclear > 0), -1, 0))))
+        truth = np.where(right >= SHARE, 1, np.where((right > 0) | (unclear > 0), -1, 0))
+        found.append((measured, np.where(seen(measured), truth, -1)))
     return found
 
 
@@ -92,13 +95,13 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=4, help="of each photo")
     given = parser.parse_args()
     cv2.setNumThreads(1)
-    seen: list[list[tuple[Array, Array]]] = []
+    found: list[list[tuple[Array, Array]]] = []
     for index, path in enumerate(sorted(given.photos)):
         photo = np.ascontiguousarray(cv2.imread(str(path), cv2.IMREAD_COLOR)[:, :, ::-1])
-        seen += [judged(scene) for scene in scenes(photo, SEED + index, given.scenes)]
+        found += [judged(scene) for scene in scenes(photo, SEED + index, given.scenes)]
     for k, kind in enumerate(LAID_OVER):
-        measured = np.concatenate([s[k][0] for s in seen])
-        truth = np.concatenate([s[k][1] for s in seen])
+        measured = np.concatenate([s[k][0] for s in found])
+        truth = np.concatenate([s[k][1] for s in found])
         bias, weights = logistic(measured[truth >= 0], truth[truth >= 0])
         print(kind, len(truth), int((truth == 1).sum()), round(bias, 2))
         print(dict(zip(FEATURES, np.round(weights, 2).tolist(), strict=True)))

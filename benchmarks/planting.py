@@ -7,7 +7,7 @@ the photo less itself blurred by 2 px (grain and fine texture alike), and no les
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -24,12 +24,16 @@ FLOOR = 1 / 255
 
 @dataclass(frozen=True)
 class Planted:
-    """One fault: `mask` (h, w) bool with its upper left pixel at (x, y), and its contrast."""
+    """One fault: `mask` (h, w) bool with its upper left pixel at (x, y), contrast, and width in pixels.
+
+    A scratch is as wide as it was drawn, a speck as a disc of its area; other kinds have none.
+    """
 
     x: int
     y: int
     mask: Array
     contrast: float
+    width: float = np.inf
 
 
 def local_noise(luma: Array) -> Array:
@@ -43,10 +47,10 @@ def luma_of(pixels: Array) -> Array:
     return pixels @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
-def _cut(whole: Array, contrast: float) -> Planted:
+def _cut(whole: Array, contrast: float, width: float = np.inf) -> Planted:
     ys, xs = np.nonzero(whole)
     x, y = xs.min(), ys.min()
-    return Planted(int(x), int(y), whole[y : ys.max() + 1, x : xs.max() + 1], float(contrast))
+    return Planted(int(x), int(y), whole[y : ys.max() + 1, x : xs.max() + 1], float(contrast), float(width))
 
 
 def _strength(random: Random) -> float:
@@ -179,7 +183,8 @@ def scratches(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
     main = random.choice([-1.0, 1.0], p=[0.3, 0.7])
     for _ in range(random.integers(1, 9)):
         path = _walk(random, shape, float(np.exp(random.uniform(np.log(40), np.log(400)))))
-        cover = _stroke(shape, path, random.uniform(1, 3))
+        width = random.uniform(1, 3)
+        cover = _stroke(shape, path, width)
         core = cover > 0.4
         if core.sum() < 20:
             continue
@@ -189,7 +194,7 @@ def scratches(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
         new = np.clip(out + (step * cover * wave)[:, :, None], 0, 1)
         reached = np.abs(luma_of(new) - luma_of(out))[core] / noise[core]
         out = new
-        found.append(_cut(core, float(np.median(reached))))
+        found.append(_cut(core, float(np.median(reached)), width))
     return out, found
 
 
@@ -223,8 +228,9 @@ def dust(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
         new = np.clip(out[at] + (step * cover)[:, :, None], 0, 1)
         reached = np.abs(luma_of(new) - luma_of(out[at]))[core] / noise[at][core]
         out[at] = new
-        whole = _cut(core, float(np.median(reached)))
-        found.append(Planted(whole.x + ix, whole.y + iy, whole.mask, whole.contrast))
+        across = 2 * float(np.sqrt(cover.sum() / np.pi))
+        whole = _cut(core, float(np.median(reached)), across)
+        found.append(replace(whole, x=whole.x + ix, y=whole.y + iy))
     return out, found
 
 

@@ -42,7 +42,7 @@ class Panorama:
     composition : Composition
     output : Path or None
     notes : tuple of str
-        What the output's format, or that of a saved project, could not keep.
+        What the output's format, or that of a saved project, could not keep, and photos that do not fit in.
     preview : (h, w, 4) uint8 or None
         The picture, small, and where it is valid; made for a report.
     """

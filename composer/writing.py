@@ -14,7 +14,8 @@ from composer.layers import layer_pages
 from composer.media.decode import coarse
 from composer.media.encode import STREAMED, check_output, replacing, write_bands
 from composer.media.gpano import with_sphere
-from composer.media.metadata import Metadata, carried, icc_profile, read_metadata
+from composer.media.metadata import Metadata, carried, icc_profile, shared_metadata
+from composer.media.profiles import profile_name
 from composer.media.tiff_write import write_pages
 from composer.pipeline import Pipeline
 from composer.planning import PHOTO_SHARE
@@ -71,12 +72,29 @@ def write_layers(plan: Plan, names: list[Path | None], context: Context) -> None
 
 
 def _metadata(composition: Composition, context: Context) -> Metadata:
-    """Return what the result keeps of the first photo's metadata."""
-    first = composition.layers[0].photo
-    metadata = carried(read_metadata(first), composition.width, composition.height)
+    """Return what the result keeps of its photos' metadata."""
+    found = shared_metadata([la.photo for la in composition.layers])
+    metadata = carried(found, composition.width, composition.height)
     if context.photos.profile is not None:
         metadata = replace(metadata, icc=context.photos.profile)
     return replace(metadata, xmp=with_sphere(metadata.xmp, composition))
+
+
+def _unlike(composition: Composition, context: Context) -> tuple[str, ...]:
+    """Say which photos do not fit in with the others by nature: grey ones, and other colour profiles."""
+    photos = [la.photo for la in composition.layers]
+    colour = [p for p in photos if p.channels == 3]
+    grey = [p.name for p in photos if p.channels == 1] if colour else []
+    notes = []
+    if grey:
+        named = ", ".join(grey[:3]) + (f" and {len(grey) - 3} more" if len(grey) > 3 else "")
+        notes.append(f"{named}: greyscale among colour photos, shown as that; leave out what must not be")
+    if context.photos.profile is not None:
+        names = dict.fromkeys(profile_name(icc_profile(p)) for p in colour)
+        if len(names) > 1:
+            target = profile_name(context.photos.profile)
+            notes.append(f"colour profiles differ ({', '.join(names)}): all were converted to {target}")
+    return tuple(notes)
 
 
 def rendered(
@@ -93,12 +111,13 @@ def rendered(
 
     context = replace(context, observe=observe)
     small = np.zeros((*reduced_size(composition), 4), np.uint8) if preview else None
+    unlike = _unlike(composition, context)
     if output is None:
         image, valid = render(composition, pipeline.blend, context, pipeline.tile_stages)
         if small is not None:
             rows = ((y, image[y : y + 256], valid[y : y + 256]) for y in range(0, len(image), 256))
             deque(reducing(rows, composition.height, small), 0)
-        return Panorama(composition, None, image, valid, preview=small)
+        return Panorama(composition, None, image, valid, unlike, small)
     bands = render_bands(composition, pipeline.blend, context, pipeline.tile_stages)
     if small is not None:
         bands = reducing(bands, composition.height, small)
@@ -107,7 +126,7 @@ def rendered(
     metadata = _metadata(composition, context)
     notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
     before(Event("write", 1.0, time.perf_counter() - started - seconds))
-    return Panorama(composition, output, notes=tuple(notes), preview=small)
+    return Panorama(composition, output, notes=(*unlike, *notes), preview=small)
 
 
 def report_job(result: Stitched, pipeline: Pipeline, context: Context) -> Job:

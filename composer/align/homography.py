@@ -30,8 +30,13 @@ class Pair:
     matched: int
 
 
-def find_homography(points_i: Array, points_j: Array, threshold_px: float) -> tuple[Array, Array] | None:
+def find_homography(
+    points_i: Array, points_j: Array, threshold_px: float, finer: float = 1.0
+) -> tuple[Array, Array] | None:
     """Fit a homography robustly (MAGSAC++, Barath et al., CVPR 2020).
+
+    Photo j's pixels are `finer` times as many across as photo i's of the same view: it says how large things
+    may be expected to be.
 
     Returns
     -------
@@ -47,20 +52,20 @@ def find_homography(points_i: Array, points_j: Array, threshold_px: float) -> tu
     if matrix is None:
         return None
     inside = inliers.ravel() > 0
-    if inside.sum() <= 8 + 0.3 * len(points_i) or not _plausible(matrix, points_i[inside]):
+    if inside.sum() <= 8 + 0.3 * len(points_i) or not _plausible(matrix, points_i[inside], finer):
         return None
     return matrix, inside
 
 
-def _plausible(matrix: Array, points: Array) -> bool:
-    """Tell whether a homography keeps orientation and size (within 16 times) over the points used."""
+def _plausible(matrix: Array, points: Array, finer: float) -> bool:
+    """Tell whether a homography keeps orientation and area (within 16 times) over the points used."""
     low, high = points.min(0), points.max(0)
     corners = np.array([low, [high[0], low[1]], high, [low[0], high[1]]])
     mapped = np.c_[corners, np.ones(4)] @ matrix.T
     if (mapped[:, 2] <= 0).any() and (mapped[:, 2] >= 0).any():
         return False
     mapped = mapped[:, :2] / mapped[:, 2:]
-    growth = _area(mapped) / max(_area(corners), 1e-9)
+    growth = _area(mapped) / max(_area(corners) * finer**2, 1e-9)
     return bool(1 / 16 < growth < 16)
 
 

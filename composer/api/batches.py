@@ -309,7 +309,8 @@ def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
             raise OptionError(f"{name} is no option for many photos; it is one of one photo, or unknown")
     fill, donors = plain.get("fill", "auto"), plain.get("donors", ())
     check_fill(
-        fill, len(donors), plain.get("grow", 0), plain.get("grain", GRAIN), plain.get("variants", ())
+        fill, len(donors), plain.get("grow", 0), plain.get("grain", GRAIN), plain.get("variants", ()),
+        sensitivity=plain.get("sensitivity", 0.0),
     )  # fmt: skip
     pointed = "mask" in plain or "box" in plain
     kinds_of(plain.get("faults", "auto"), plain.get("without", ()), pointed, plain.get("find_only", False))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.channels import finite_pixels
 from composer.errors import OptionError
 from composer.media.inputs import expand
 from composer.media.picture import Picture, as_float, read_mask, read_picture
@@ -124,7 +125,7 @@ def _check(name: str, shape: tuple[int, ...], what: str, other: tuple[int, ...])
 def pixels_of(picture: Picture) -> tuple[Array, Array]:
     """Return a picture's pixels as float32, 0 where there are none, and where there are."""
     pixels = as_float(picture.pixels)
-    valid = np.asarray(np.isfinite(pixels).all(2))
+    valid = finite_pixels(picture.pixels)
     if picture.alpha is not None:
         valid &= as_float(picture.alpha) > 0.5
     return np.where(valid[:, :, None], pixels, np.float32(0)), valid

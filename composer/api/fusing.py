@@ -216,6 +216,7 @@ def _decoded(found: Photos, context: Context, passing: bool) -> tuple[Photos, Co
     context = replace(context, photos=store)
     size = sum(p.width * p.height * (p.channels + p.alpha) * np.dtype(p.dtype).itemsize for p in found.items)
     passing = passing and size > share
+    store.whole = not passing
 
     def check(photo: Photo) -> str:
         try:

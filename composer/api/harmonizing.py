@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
 from composer.backend import to_device, to_numpy
+from composer.backend.channels import finite_pixels
 from composer.backend.memory import peak_mb
 from composer.backend.parallel import over
 from composer.errors import OptionError
@@ -247,7 +248,7 @@ def _painted(job: _Job, change: Fit | None, context: Context) -> tuple[Array, Ar
         parts = [as_float(job.front_part(rows)), as_float(pixels[here]), share, under]
         front, back, shown, below = (k if k is None else to_device(k, context.device) for k in parts)
         seen, covered = composited(change(front), back, shown, below)
-        where = (share > 0) & np.isfinite(parts[0]).all(axis=2)  # type: ignore[arg-type]
+        where = (share > 0) & finite_pixels(parts[0])  # type: ignore[arg-type]
         pixels[here][where] = _stored(to_numpy(seen)[where], pixels.dtype)
         if alpha is not None and covered is not None:
             alpha[here][where] = _stored(to_numpy(covered)[where], alpha.dtype)

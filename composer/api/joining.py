@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from composer.api.placing import Placed
 from composer.api.refining import changed_by, placed
+from composer.backend.channels import finite_pixels
 from composer.learn.band import seam_of
 from composer.learn.joining import REACH, border, brought_to, same_scene
 from composer.learn.refining import accepted, gated
@@ -74,6 +75,6 @@ def joined(
 
 def _colours(part: Array) -> tuple[Array, Array]:
     """Return a part of a picture as (h, w, 3) float32, and where it is finite."""
-    finite = np.asarray(np.isfinite(part).all(2))
+    finite = finite_pixels(part)
     whole = np.where(finite[:, :, None], part, 0)
     return np.broadcast_to(whole, (*finite.shape, 3)).astype(np.float32), finite

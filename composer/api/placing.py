@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.channels import finite_pixels
 from composer.errors import OptionError
 from composer.media.masks import TOP
 from composer.media.picture import Picture, as_float, read_mask, read_picture
@@ -85,7 +86,7 @@ def place(
         cover = cover * opaque if soft else cover & (opaque > 0.5)
         valid &= opaque > (0 if soft else 0.5)
     source = _fitted(_cut(above.pixels, piece), below)
-    there = np.isfinite(source).all(2) if source.dtype == np.float32 else valid
+    there = finite_pixels(source)
     check_numbers(cover > 0, there | ~valid, "source", (piece.x0, piece.y0))
     target = below.pixels[window.y0 : window.y1, window.x0 : window.x1]
     return Placed(window, source, target, cover, valid, beyond)

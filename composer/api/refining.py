@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
+from composer.backend.channels import any_channel, finite_pixels
 from composer.backend.memory import peak_mb
 from composer.errors import Cancelled, OptionError, WeightsError
 from composer.learn.band import seam_of_mask
@@ -208,7 +209,7 @@ def _translated(picture: Picture, second: Picture | None, mask: Array, weights: 
 
 def placed(picture: Picture, cut: tuple[slice, slice], colours: Array, result: Array) -> tuple[Array, Array]:
     """Return the picture's pixels with a part of them changed, and where they were."""
-    pixels, touched = picture.pixels.copy(), (result != colours).any(2)
+    pixels, touched = picture.pixels.copy(), any_channel(result != colours)
     if pixels.shape[2] == 1:
         result = result.mean(2, keepdims=True)
     pixels[cut] = np.where(touched[:, :, None], quantised(result, picture.photo.dtype), pixels[cut])
@@ -245,6 +246,6 @@ def _moved(rect: Rect, area: Rect) -> Rect:
 def _colours(picture: Picture, cut: tuple[slice, slice]) -> tuple[Array, Array]:
     """Return a picture's part as (h, w, 3) float32, and where it is valid."""
     part = as_float(picture.pixels[cut])
-    finite = np.asarray(np.isfinite(part).all(2))
+    finite = finite_pixels(part)
     valid = np.asarray(finite if picture.alpha is None else finite & (as_float(picture.alpha[cut]) > 0.5))
     return np.broadcast_to(np.where(finite[:, :, None], part, 0), (*valid.shape, 3)).astype(np.float32), valid

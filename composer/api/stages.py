@@ -23,8 +23,9 @@ class Repair:
     """Mend the faults that are found.
 
     Options: `faults` and `without`, kinds with commas between them; `fill`, what fills holes; `grow`, by how
-    many pixels faults are made wider; `grain`, the deviation up to which noise stays; `seed`, for the random
-    search of patches; `variants`, what patches may also be, with commas between them.
+    many pixels faults are made wider; `grain`, the deviation up to which noise stays; `sensitivity`, by how
+    much less sure scratches and dust may be; `seed`, for the random search of patches; `variants`, what
+    patches may also be, with commas between them.
     """
 
     faults: str = "auto"
@@ -32,11 +33,12 @@ class Repair:
     fill: str = "auto"
     grow: int = 0
     grain: float = GRAIN
+    sensitivity: float = 0.0
     seed: int = 0
     variants: str = ""
 
     def __post_init__(self) -> None:
-        check_fill(self.fill, 0, self.grow, self.grain, self._variants())
+        check_fill(self.fill, 0, self.grow, self.grain, self._variants(), sensitivity=self.sensitivity)
         kinds_of(*self._kinds(), pointed=False, find_only=False)
 
     def _kinds(self) -> tuple[str | list[str], list[str]]:
@@ -50,8 +52,8 @@ class Repair:
         faults, without = self._kinds()
         return repair(
             picture, faults=faults, without=without, fill=self.fill, grow=self.grow, grain=self.grain,
-            seed=self.seed, variants=self._variants(), device=context.device, workers=context.workers,
-            max_memory=context.max_memory, cancelled=context.cancelled,
+            sensitivity=self.sensitivity, seed=self.seed, variants=self._variants(), device=context.device,
+            workers=context.workers, max_memory=context.max_memory, cancelled=context.cancelled,
         )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from composer.align.nodes import image_between_nodes, nodes_around
 from composer.align.warp import place_on
 from composer.backend import pyr_down, pyr_up, remap
+from composer.backend.channels import max_channel
 from composer.blend.brackets import exposedness
 from composer.blend.multiband import weighted_bands
 from composer.records import Composition, Rect, Tile
@@ -186,7 +187,7 @@ def _of_light(difference: Array, both: Array) -> Array:
     light would lie over the scene like a veil. What is larger than things, or reaches the end of `both`
     (h, w), where there is something to compare, is light, such as a burnt sky's.
     """
-    size = np.abs(difference).max(2)
+    size = max_channel(np.abs(difference))
     differs = size > 0
     if not differs.any():
         return difference

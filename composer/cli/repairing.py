@@ -87,6 +87,10 @@ def repair(
         float,
         typer.Option(metavar="SIGMA", help="Noise of this deviation (of 255) is grain and stays."),
     ] = 5.0,
+    sensitivity: Annotated[
+        float,
+        typer.Option(metavar="X", help="Scratches and dust may be less sure; 3 for prints full of cracks."),
+    ] = 0.0,
     source: Annotated[
         Path | None, typer.Option(metavar="MASK", help="Where patches are taken from, white.")
     ] = None,
@@ -118,7 +122,7 @@ def repair(
     def options() -> dict[str, Any]:
         return {
             "mask": mask, "box": [_box(b) for b in box or []] or None, "fill": fill.value, "grow": grow,
-            "grain": grain,
+            "grain": grain, "sensitivity": sensitivity,
             "faults": faults if faults == "auto" else _listed(faults),
             "without": [kind for kinds in without or [] for kind in _listed(kinds)],
             "find_only": find_only, "salvage": salvage, "source": source, "donors": donor or [], "seed": seed,

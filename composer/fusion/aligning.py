@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.channels import mean_channel
 from composer.backend.parallel import over
 from composer.errors import PhotoError
 from composer.fusion.registration import FINE_MP, View, farthest, foreign, registered, shared, view_of
@@ -29,10 +30,9 @@ def best_exposed(photos: tuple[Photo, ...], context: Context) -> int:
     """Return the photo that shows most of the scene neither dark nor bright."""
 
     def share(photo: Photo) -> float:
-        small = as_float(store_of(context).pixels(photo, coarse(photo, FINE_MP)))[
-            :, :, : photo.channels
-        ].mean(2)
-        return float(((small > WELL[0]) & (small < WELL[1])).mean())
+        small = store_of(context).pixels(photo, coarse(photo, FINE_MP))[:, :, : photo.channels]
+        grey = mean_channel(as_float(small))
+        return float(((grey > WELL[0]) & (grey < WELL[1])).mean())
 
     return int(np.argmax(over(context, "reference", share, photos)))
 

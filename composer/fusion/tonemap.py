@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend import gaussian, namespace, pyr_down, pyr_up, resize
+from composer.backend.channels import max_channel
 from composer.errors import OptionError
 from composer.records import to_encoded
 
@@ -79,7 +80,7 @@ def _coloured(light: Array, before: Array, after: Array, saturation: float) -> A
         np.power(out, np.float32(saturation), out=out)
         out /= np.maximum(out @ _LUMINANCE, 1e-9)[:, :, None]
     out *= after[:, :, None]
-    apart = out.max(axis=2) - after
+    apart = max_channel(out) - after
     room = np.minimum((1 - after) / np.maximum(apart, 1e-9), 1)
     out -= after[:, :, None]
     out *= room[:, :, None]

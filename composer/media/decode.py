@@ -179,10 +179,12 @@ class PhotoStore:
         ICC profile that all photos are converted to.
     max_memory : int
         Bytes of decoded photos to keep in memory; the rest goes to unnamed scratch files.
+    whole : bool
+        Whether small versions are made of the whole photographs, as where those are decoded anyway.
     """
 
-    def __init__(self, profile: bytes | None = None, max_memory: int = 1 << 30) -> None:
-        self.profile = profile
+    def __init__(self, profile: bytes | None = None, max_memory: int = 1 << 30, whole: bool = False) -> None:
+        self.profile, self.whole = profile, whole
         self._left, self._left_on_device = max_memory, DEVICE_MEMORY
         self._kept: dict[Key, Any] = {}
         self._counted: dict[Key, int] = {}
@@ -241,7 +243,7 @@ class PhotoStore:
         """Decode a photo, or reduce it: from the version that plans look at where that is larger."""
         if shrink == 1:
             return decode(photo, self.profile)
-        if photo.path is None or not is_jpeg(photo.path):
+        if self.whole or photo.path is None or not is_jpeg(photo.path):
             return _shrunk(self.pixels(photo), photo, shrink)
         if shrink > coarse(photo):
             return _shrunk(self.pixels(photo, coarse(photo)), photo, shrink)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from composer.backend.channels import mean_channel
 from composer.errors import OptionError
 from composer.media.decode import decode
 from composer.media.header import read_photo
@@ -70,7 +71,7 @@ def _read_mask(path: Path, photo: Photo) -> bytes:
             "paint it over the photo, at its size or reduced"
         )
     pixels = decode(header).astype(np.float32) / TOP[header.dtype]
-    white = pixels[:, :, : header.channels].mean(2) > 0.5
+    white = mean_channel(pixels[:, :, : header.channels]) > 0.5
     if header.alpha:
         white &= pixels[:, :, -1] > 0.5
     file = io.BytesIO()

@@ -1,17 +1,16 @@
-"""EXIF, ICC and XMP: taken from the first photo, less what no longer holds of the result."""
+"""EXIF, ICC and XMP: taken from the first photo that has any, less what no longer holds of the result."""
 
 from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass, field
+from collections.abc import MutableMapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
 from PIL import Image
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from composer.media.opening import DAMAGE, is_tiff, opened, quietly
 from composer.media.png import read_chunks
@@ -19,17 +18,15 @@ from composer.media.profiles import fitting
 from composer.records import Photo
 
 __all__ = [
-    "EXIF_IFD",
-    "GPS_IFD",
     "Exif",
     "Metadata",
     "carried",
-    "exif_directory",
     "icc_profile",
     "parse_exif",
     "read_exif",
     "read_metadata",
     "read_xmp",
+    "shared_metadata",
 ]
 
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825
@@ -135,6 +132,19 @@ def read_metadata(photo: Photo) -> Metadata:
     return Metadata(_exif_bytes(found), icc_profile(photo), read_xmp(photo.path))
 
 
+def shared_metadata(photos: Sequence[Photo]) -> Metadata:
+    """Read what a composite keeps: of the first photograph not stripped of it, in the first colours."""
+    telling = next((p for p in photos if _tells(p)), photos[0])
+    coloured = next((p for p in photos if p.channels == 3), photos[0])
+    return replace(read_metadata(telling), icc=icc_profile(coloured))
+
+
+def _tells(photo: Photo) -> bool:
+    """Tell whether a photograph's EXIF says when, where, by whom or with what it was taken."""
+    found = Exif() if photo.path is None else read_exif(photo.path)
+    return bool(found.camera or found.gps or set(found.main) & set(_KEPT))
+
+
 def carried(metadata: Metadata, width: int, height: int, same_view: bool = False) -> Metadata:
     """Return metadata fit for a result: upright, its own size, nothing that is no longer true.
 
@@ -223,15 +233,6 @@ def _exif_bytes(exif: Exif) -> bytes | None:
         if found := usable(directory):
             fields[ifd] = found
     return encoded(fields) if fields else None
-
-
-def exif_directory(fields: Mapping[int, Any], tag: int, offset: int, big: bool) -> bytes:
-    """Encode the camera's or the GPS directory as a little-endian TIFF file has it at an offset."""
-    head = b"II\x2b\0\x08" if big else b"II\x2a\0"
-    directory = ImageFileDirectory_v2(head.ljust(16 if big else 8, b"\0"), group=tag)
-    for field_tag, value in fields.items():
-        directory[field_tag] = _unaltered(value)
-    return directory.tobytes(offset)
 
 
 def _unaltered(value: Any) -> Any:

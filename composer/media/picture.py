@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.channels import mean_channel
 from composer.errors import OutputError
 from composer.media.decode import decode
 from composer.media.encode import check_output, replacing, write_image
@@ -91,7 +92,7 @@ def read_mask(source: str | Path | Array, name: str = "mask") -> Array:
     if isinstance(source, np.ndarray) and source.dtype == bool:
         source = source.astype(np.uint8) * np.uint8(255)
     picture = read_picture(source, name)
-    white = as_float(picture.pixels).mean(2)
+    white = mean_channel(as_float(picture.pixels))
     return white if picture.alpha is None else white * as_float(picture.alpha)
 
 

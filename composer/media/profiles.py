@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Shaper = tuple[Array, Array]
 
-__all__ = ["convert", "fitting", "srgb"]
+__all__ = ["convert", "fitting", "profile_name", "srgb"]
 
 ROWS = 256
 NODES = 65536
@@ -35,6 +35,19 @@ def fitting(profile: bytes | None, channels: int) -> bytes | None:
     """Return a profile if it describes grey (1) or RGB (3) pixels, as asked; else None (a CMYK file's)."""
     space = profile[16:20] if profile else None
     return profile if space == {1: b"GRAY", 3: b"RGB "}[channels] else None
+
+
+def profile_name(profile: bytes | None) -> str:
+    """Return what a profile calls itself; none is sRGB, as are all whose name begins like that."""
+    from PIL import ImageCms
+
+    if profile is None or profile == srgb():
+        return "sRGB"
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile))).strip()
+    except (ImageCms.PyCMSError, OSError):
+        name = ""
+    return "sRGB" if name.startswith("sRGB") else name or "one without a name"
 
 
 def convert(pixels: Array, own: bytes | None, profile: bytes) -> Array:

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.channels import max_channel
 from composer.errors import PhotoError
 from composer.records import to_encoded, to_linear
 
@@ -97,10 +98,10 @@ def _light(rows: Array, covered: Array) -> Array:
 def _rgbe(light: Array) -> Array:
     """Return (h, w, 3) light as mantissas and their common exponent (h, w, 4) uint8 (Ward 1991)."""
     light = np.clip(np.nan_to_num(light), 0, 1e38)
-    most = light.max(axis=2)
+    most = max_channel(light)
     exponent = np.frexp(most)[1]
     mantissas = np.rint(np.ldexp(light, (8 - exponent)[:, :, None]))
-    over = mantissas.max(axis=2) > 255  # rounded up to the next power of two
+    over = max_channel(mantissas) > 255  # rounded up to the next power of two
     exponent = exponent + over
     mantissas = np.where(over[:, :, None], np.rint(mantissas / 2), mantissas)
     seen = (most > 1e-38)[:, :, None]

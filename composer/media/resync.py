@@ -26,6 +26,9 @@ REACH = 96  # units at a run's damaged end that may be garbage
 ROWS_UP = 4  # of units, how far up a lost part may reach for what is behind it to be compared with
 REPEATED = 40  # levels that a unit is held to be off if it repeats the one before it
 FEW = 6  # units that must be known to compare with
+LONG = 200  # units that tell by their range how bright they may be
+BEYOND = 1.0  # % of them that may exceed it
+CHROMA = 1.772, 1.402  # of blue and red difference in blue and red
 PADDING = 16  # bits that may be left over at the end of a part
 OUT_OF_STEP = 1024  # units more than there should be, at most
 SEARCHED = 1 << 17  # bits behind damage, in all, in which reading may fall into step; then it is given up
@@ -130,7 +133,9 @@ class Canvas:
         if len(run) == 0:
             return
         stop = first + len(run)
-        offsets = self._offsets(run, first) if run.begins else np.zeros(len(run.tiles))
+        offsets = np.zeros(len(run.tiles))
+        if run.begins:
+            offsets = _within_range([t[REACH:] for t in run.tiles], self._offsets(run, first))
         for own, tiles, offset in zip(self.tiles, run.tiles, offsets, strict=True):
             own[first:stop] = tiles + np.float32(offset)
         self.lost[first:stop] = False
@@ -159,11 +164,16 @@ class Canvas:
         return [t[known, 0] - own[above[known], -1] for t, own in pairs], known
 
     def _offsets(self, run: Run, first: int) -> Array:
-        """Return what has to be added to each channel so that a run goes with what is above it."""
+        """Return what has to be added to each channel so that a run goes with what is above it.
+
+        Where nothing is, a long one is made grey in the mean.
+        """
         n = min(len(run), self.across)
         steps, known = self._steps([t[:n] for t in run.tiles], np.arange(first, first + n))
         if known.sum() >= FEW:
             return np.array([-np.median(s.mean(1)) for s in steps])
+        if len(run) >= LONG + REACH:
+            return np.array([-np.median(t[REACH:]) for t in run.tiles])
         before = np.flatnonzero(~self.lost[:first])[-1:]
         if not len(before):
             return np.zeros(len(run.tiles))
@@ -223,6 +233,31 @@ class Canvas:
         usual = float(np.median(self._mismatch(around))) if len(around) >= FEW else 4.0
         excess = self._mismatch(cells) - 2.5 * usual - 4
         return int(np.argmax(np.concatenate([[0.0], np.cumsum(excess)])))
+
+
+def _within_range(tiles: Sequence[Array], offsets: Array) -> Array:
+    """Return offsets of brightness and colours, changed so that nearly all of a long run is in the range.
+
+    What is above may be too little to tell them by.
+    """
+    if len(tiles[0]) < LONG:
+        return offsets
+    luma = tiles[0].mean((1, 2)) + 128
+    least, most = np.percentile(luma, (BEYOND, 100 - BEYOND))
+    found = offsets.copy()
+    found[0] = _between(offsets[0], -least, 255 - most)
+    luma = luma + found[0]
+    for k, by in enumerate(CHROMA[: len(tiles) - 1], 1):
+        own = tiles[k].mean((1, 2))
+        lowest = np.percentile(-luma / by - own, 100 - BEYOND)
+        highest = np.percentile((255 - luma) / by - own, BEYOND)
+        found[k] = _between(offsets[k], lowest, highest)
+    return found
+
+
+def _between(value: float, low: float, high: float) -> float:
+    """Return a value moved into a range; where that is empty, its middle."""
+    return float((low + high) / 2 if low > high else min(max(value, low), high))
 
 
 @dataclass(frozen=True)

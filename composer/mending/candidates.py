@@ -27,12 +27,17 @@ FEATURES = (
     "level", "noise", "texture", "chroma",  # of what is around
     "aligned",  # edges around lie along the thing, -1 to 1
     "crowd", "hints",  # things, and what might be some, within 64 px
+    "ridge",  # the step of brightness to its two sides
+    "follows",  # whether its brightness changes with theirs, as through what is laid over
 )  # fmt: skip
 POSSIBLE = -0.5  # log-odds of a pixel that belongs to a thing
 FAINT = -2.0  # and of one of a thing that has no such pixel
 AROUND = 13  # px: the square that is what is around
 EDGES = 65  # px: the square whose edges are compared
 NEAR = 129  # px: the square in which others are counted
+SOFT = 0.7  # px by which brightness is blurred where pixels are compared one by one
+BESIDE = 2  # px from a thing to where its sides are looked at
+SAMPLED = 30_000  # pixels at a time: OpenCV takes no more rows than that
 LEVEL = 1 / 255
 
 
@@ -66,6 +71,9 @@ def features(pixels: Array, odds: Array, labels: Sequence[Array]) -> list[Array]
     for name, plane in _planes(pixels, (labels[0] > 0) | (labels[1] > 0)):
         for t, of in zip(things, told, strict=True):
             of[name] = t.mean(plane)
+    luma = cv2.GaussianBlur(brightness(pixels), (0, 0), SOFT)
+    for t, of in zip(things, told, strict=True):
+        of |= _beside(t, luma, np.exp(of["width"]) + BESIDE)
     return [_in_proportion(of) for of in told]
 
 
@@ -124,6 +132,32 @@ def _of_shape(things: _Things) -> dict[str, Array]:
         "cosine": (xx - yy) / (turn + 1e-9), "sine": 2 * xy / (turn + 1e-9),
         "border": (things.sum(outer <= 2) > 0).astype(float),
     }  # fmt: skip
+
+
+def _beside(things: _Things, luma: Array, far: Array) -> dict[str, Array]:
+    """Compare the pixels of things with luma (H, W) on both sides, `far` px from them along the normal."""
+    shape = cv2.GaussianBlur((things.labels > 0).astype(np.float32), (0, 0), 1.5)
+    x, y = cv2.Sobel(shape, cv2.CV_32F, 1, 0), cv2.Sobel(shape, cv2.CV_32F, 0, 1)
+    xx, yy, xy = (cv2.GaussianBlur(p, (0, 0), 4) for p in (x * x, y * y, x * y))
+    turn = np.arctan2(2 * things.at(xy), things.at(xx) - things.at(yy)) / 2
+    away = far[things.which] * np.cos(turn), far[things.which] * np.sin(turn)
+    sides = [_sampled(luma, things.columns + way * away[0], things.rows + way * away[1]) for way in (-1, 1)]
+    middle, beside = things.at(luma), (sides[0] + sides[1]) / 2
+    step, usual = (things.sum(v) / things.area for v in (middle - beside, beside))
+    apart = beside - usual[things.which]
+    change = things.sum((middle - (usual + step)[things.which]) * apart) / things.area
+    follows = change / (things.sum(apart * apart) / things.area + LEVEL**2)
+    return {"ridge": np.log(np.abs(step) / LEVEL + 1), "follows": np.clip(follows, -1, 2)}
+
+
+def _sampled(plane: Array, columns: Array, rows: Array) -> Array:
+    """Return a plane's values between pixels."""
+    found = np.empty(len(columns), np.float32)
+    for k in range(0, len(columns), SAMPLED):
+        part = slice(k, k + SAMPLED)
+        at = (v[part, None].astype(np.float32) for v in (columns, rows))
+        found[part] = cv2.remap(plane, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
+    return found
 
 
 def _planes(pixels: Array, hidden: Array) -> Iterator[tuple[str, Array]]:

@@ -39,7 +39,7 @@ def damage(pixels: Array) -> Array:
         for x in range(0, width, TILE):
             top, left = max(y - HALO, 0), max(x - HALO, 0)
             part = pixels[top : y + TILE + HALO, left : x + TILE + HALO]
-            odds = _log_odds(network, part)[:, y - top :, x - left :]
+            odds = _seen_twice(network, part)[:, y - top :, x - left :]
             core = result[:, y : y + TILE, x : x + TILE]
             core[:] = odds[:, : core.shape[1], : core.shape[2]]
     return result
@@ -58,6 +58,12 @@ def network_input(pixels: Array) -> Array:
     usual = 8 * cv2.blur(np.minimum(fine, 2 * mean), (31, 31)) + np.float32(5.6 / 255)
     details = [np.clip((p - cv2.blur(p, (15, 15))) / usual, -2, 2) for p in (luma, red - green, blue - green)]
     return np.stack([luma * 2 - 1, *details]).astype(np.float32)
+
+
+def _seen_twice(network: Any, pixels: Array) -> Array:
+    """Return the mean log-odds of a tile as it is and by a quarter turned: what is damage is so both ways."""
+    turned = np.ascontiguousarray(pixels[::-1].swapaxes(0, 1))
+    return (_log_odds(network, pixels) + _log_odds(network, turned).swapaxes(1, 2)[:, ::-1]) / 2
 
 
 def _log_odds(network: Any, pixels: Array) -> Array:

@@ -13,6 +13,7 @@ from composer.align.features import Features, find_features, to_grey8
 from composer.align.homography import find_homography
 from composer.align.matching import distinct_places, match_descriptors
 from composer.backend import remap
+from composer.backend.channels import mean_channel
 from composer.media.picture import as_float
 from composer.mending.diffusion import harmonic
 from composer.records import Rect
@@ -140,7 +141,7 @@ def _shown(donor: Donor, where: Rect, motion: Array, channels: int) -> tuple[Arr
 
 def _motion(image: Array, seen: Array, both: Array) -> Array | None:
     """Return the affine motion (2, 3) from the photo's to the donor's pixels; None where none is found."""
-    here, there = (np.nan_to_num(k).mean(2).astype(np.float32) for k in (image, seen))
+    here, there = (mean_channel(np.nan_to_num(k)) for k in (image, seen))
     criteria = cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 50, 1e-4
     try:
         _, motion = cv2.findTransformECC(

@@ -73,7 +73,8 @@ def find_faults(
     Faults, by kind in the order of `KINDS`. Salt-and-pepper noise hides single pixels.
     """
     found: list[Fault] = []
-    finders = FINDERS | _set(setting or Setting())
+    setting = setting or Setting()
+    finders = FINDERS | _set(setting)
     for kind in (k for k in FINDERS if k in kinds):
         if kind == "pixel" and any(f.kind == "impulse" for f in found):
             continue
@@ -81,7 +82,7 @@ def find_faults(
             pixels = _smoothed(pixels, found)
         found += finders[kind](pixels, valid)
     laid_over = [k for k in LAID_OVER if k in kinds]  # all told by one look
-    return found + find_laid_over(pixels, valid, laid_over) if laid_over else found
+    return found + find_laid_over(pixels, valid, laid_over, setting.sensitivity) if laid_over else found
 
 
 def _set(setting: Setting) -> dict[str, Finder]:

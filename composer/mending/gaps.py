@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.channels import max_channel
 from composer.mending.regions import covered, regions
 from composer.records import Fault
 
@@ -40,7 +41,7 @@ def find_holes(pixels: Array, valid: Array | None = None) -> list[Fault]:
     """
     if valid is not None and not valid.all():
         return regions("hole", ~valid)
-    top = np.ascontiguousarray(pixels.max(2))
+    top = max_channel(pixels)
     black = (top <= BLACK).astype(np.uint8)
     core = cv2.dilate(cv2.erode(black, KERNEL, borderValue=1), KERNEL) & black  # no thin threads
     if not core.any():

@@ -1,9 +1,10 @@
 """Single pixels that are wrong: hot and dead ones, and salt-and-pepper noise.
 
 A bad pixel stands out from all eight neighbours, and these know nothing of it, whereas everything that went
-through a lens is spread over several pixels. So the score asks by how much it exceeds the range of its
-neighbours in 3 x 3 and 5 x 5 pixels, and other lone pixels nearby; its weights are those of a logistic
-regression on planted pixels (benchmarks/faults.py).
+through a lens is spread over several pixels and mostly alike in all channels. So the score asks by how much
+it exceeds the range of its neighbours in 3 x 3 and 5 x 5 pixels, and other lone pixels nearby, in a channel
+and in one less the others; its weights are those of a logistic regression on planted pixels
+(benchmarks/fit_pixels.py).
 """
 
 from __future__ import annotations
@@ -14,18 +15,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.mending.regions import beyond_natural, fault_of
+from composer.mending.regions import beyond_natural, brightness, fault_of
 from composer.records import Fault, Rect
 
 Array = NDArray[Any]
 
-__all__ = ["find_bad_pixels", "find_impulses"]
+__all__ = ["find_bad_pixels", "find_impulses", "lone_pixels"]
 
 LEVEL = 1 / 255
 NEARBY = 31  # pixels that say how much lone pixels usually stand out here
 LEAST = 2.5 * LEVEL  # by which a bad pixel stands out
-CERTAIN = 0.5  # the lowest score of a bad pixel where there are few
-TAIL = (-6.0, -3.0)  # scores between which a photo's own lone pixels thin out
+CERTAIN = (10.0, -1.0)  # the lowest scores of a bad pixel where there are few, and where there are several
+TAIL = (-5.0, -2.0)  # scores between which a photo's own lone pixels thin out
+STRIP = 512  # rows looked at together
+BIAS = -15.4
+WEIGHTS = (
+    0.51, -0.75,  # channels in which it stands out; brightness
+    -0.5, 2.45, 6.79, 2.78, -2.93,  # the channel in which it does so most
+    0.82, -3.21, 7.37, -0.15, -0.58,  # and that less the others
+)  # fmt: skip
 JUMP = 0.12  # of an impulse against the median around it
 BEYOND_NOISE = 8.0  # times what pixels usually differ from that median: 5 deviations of noise
 RARE = 0.0008  # of the pixels: fewer extremes are no noise
@@ -37,41 +45,67 @@ def find_bad_pixels(pixels: Array, valid: Array | None = None) -> list[Fault]:
     """Find single hot and dead pixels in (H, W, C) float32, in any channel: kind "pixel"."""
     if min(pixels.shape[:2]) < 5:
         return []
-    alone = np.stack([_alone(np.ascontiguousarray(pixels[:, :, c])) for c in range(pixels.shape[2])])
-    scores = np.asarray(alone.max(0))
-    scores[[0, -1]] = scores[:, [0, -1]] = -np.inf  # too few neighbours to tell
+    ys, xs, measured = lone_pixels(pixels)
+    scores = BIAS + measured @ np.array(WEIGHTS)
     if valid is not None:
-        scores[cv2.erode(valid.astype(np.uint8), np.ones((5, 5), np.uint8)) == 0] = -np.inf
+        inner = cv2.erode(valid.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+        ys, xs, scores = ys[inner[ys, xs]], xs[inner[ys, xs]], scores[inner[ys, xs]]
     limit = beyond_natural(scores, TAIL, CERTAIN)
     one, found = np.ones((1, 1), bool), []
-    for y, x in zip(*(v.tolist() for v in np.nonzero(scores > limit)), strict=True):
-        sure = float(1 - np.exp(limit - 1 - scores[y, x]))
+    for k in np.flatnonzero(scores > limit).tolist():
+        sure, x, y = float(1 - np.exp(limit - 1 - scores[k])), int(xs[k]), int(ys[k])
         found.append(Fault("pixel", Rect(x, y, x + 1, y + 1), sure, mask=one))
     return found
 
 
-def _alone(channel: Array) -> Array:
-    """Return how sure it is that a pixel stands alone, -inf where it does not stand out."""
+def lone_pixels(pixels: Array) -> tuple[Array, Array, Array]:
+    """Return rows, columns and features (N, len(WEIGHTS)) of pixels that stand out in (H, W, C) float32."""
+    halo, height = NEARBY // 2 + 1, len(pixels)
+    found = []
+    for y in range(0, height, STRIP):
+        top, bottom = max(y - halo, 0), min(y + STRIP + halo, height)
+        rows, columns, measured = _lone_in(pixels[top:bottom])
+        rows += top
+        # at the picture's border there are too few neighbours to tell
+        inside = (rows >= max(y, 1)) & (rows < min(y + STRIP, height - 1))
+        inside &= (columns > 0) & (columns < pixels.shape[1] - 1)
+        found.append((rows[inside], columns[inside], measured[inside]))
+    ys, xs, measured = (np.concatenate(v) for v in zip(*found, strict=True))
+    return ys, xs, measured
+
+
+def _lone_in(pixels: Array) -> tuple[Array, Array, Array]:
+    """Do the same for a strip, its borders included."""
+    channels = [np.ascontiguousarray(p) for p in np.moveaxis(pixels, 2, 0)]
+    if len(channels) != 3:
+        channels = channels[:1] * 3
+    total = channels[0] + channels[1] + channels[2]
+    apart = [_standing(c - (total - c) / 2) for c in channels]
+    own = [_standing(c) for c in channels]
+    out = np.max([p[0] for p in own + apart], 0)
+    ys, xs = np.nonzero(out > LEAST)
+    together = _standing(brightness(pixels))[0][ys, xs]
+    told = [np.sum([p[0][ys, xs] > LEAST for p in own], 0), np.log(np.maximum(together, LEVEL / 2))]
+    for planes in (own, apart):
+        seen = np.array([[v[ys, xs] for v in p] for p in planes])  # (planes, 4, N)
+        most = seen[:, 0].argmax(0)
+        stands, near, wide, usual = seen[most, :, np.arange(len(ys))].T
+        than = near + 2 * LEVEL, wide + 2 * LEVEL, usual + LEVEL / 10
+        told += [np.log(np.maximum(stands, LEVEL / 2)), *(np.log(stands / t + 1) for t in than)]
+        told.append((stands > LEAST).astype(float))
+    return ys, xs, np.stack(told, 1)
+
+
+def _standing(plane: Array) -> tuple[Array, Array, Array, Array]:
+    """Return by how much pixels stand out, the range of 8 and of 24 neighbours, and what is usual nearby."""
     near, far = np.ones((3, 3), np.uint8), np.ones((5, 5), np.uint8)
     near[1, 1] = far[1:4, 1:4] = 0
-    high, low = cv2.dilate(channel, near), cv2.erode(channel, near)
-    out = np.maximum(channel - high, low - channel)
-    lone = np.maximum(out, 0) ** 2
+    high, low = cv2.dilate(plane, near), cv2.erode(plane, near)
+    out = np.maximum(np.maximum(plane - high, low - plane), 0)
+    lone = out**2
     usual = np.maximum(cv2.blur(lone, (NEARBY, NEARBY)) - lone / NEARBY**2, 0)
-    scores = np.full(out.shape, -np.inf, np.float32)
-    ys, xs = np.nonzero(out > LEAST)
-    o, top, bottom = out[ys, xs], high[ys, xs], low[ys, xs]
-    wide = np.maximum(cv2.dilate(channel, far)[ys, xs], top) - np.minimum(
-        cv2.erode(channel, far)[ys, xs], bottom
-    )
-    scores[ys, xs] = (
-        1.9 * np.log(o / (top - bottom + 2 * LEVEL))
-        + 2.2 * np.log(o / (wide + 2 * LEVEL))
-        + 2.7 * np.log(o / (np.sqrt(usual[ys, xs]) + 0.1 * LEVEL))
-        - 1.2 * np.log(o)
-        - 14.1
-    )
-    return scores
+    wide = np.maximum(cv2.dilate(plane, far), high) - np.minimum(cv2.erode(plane, far), low)
+    return out, high - low, wide, np.sqrt(usual)
 
 
 def find_impulses(pixels: Array, valid: Array | None = None) -> list[Fault]:

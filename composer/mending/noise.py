@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend import namespace, to_device, to_numpy
+from composer.backend.channels import mean_channel
 from composer.mending.cosine import (
     ALIGN,
     HALO,
@@ -142,7 +143,7 @@ def _blocks(pixels: Array, valid: Array | None) -> Array:
     height, width = (n // BLOCK for n in pixels.shape[:2])
     if not height or not width:
         return np.zeros(0)
-    cut_off = ((pixels < CLIPPED) | (pixels > 1 - CLIPPED)).mean(2)
+    cut_off = mean_channel((pixels < CLIPPED) | (pixels > 1 - CLIPPED))
     if valid is not None:
         cut_off[~valid] = np.inf
     whole = cut_off[: height * BLOCK, : width * BLOCK]

@@ -70,14 +70,13 @@ def _natural_limit(scores: Array, low: float, high: float, expected: float) -> f
     return high + max(math.log(max(beyond, expected) / expected), 0.0) / math.log(fall) * (high - middle)
 
 
-def beyond_natural(scores: Array, tail: tuple[float, float], certain: float) -> float:
-    """Return the score from which things of a photo are faults.
+def beyond_natural(scores: Array, tail: tuple[float, float], least: tuple[float, float]) -> float:
+    """Return the score from which things of a photo are faults, no less than `least`.
 
-    One in ten photos may have one thing beyond a first limit, `certain` at the least. Where several lie
-    beyond it the photo has such faults, and more of them are looked for below, where two natural ones are to
-    be expected.
+    One in ten photos may have one thing beyond a first limit. Where several lie beyond it the photo has such
+    faults, and more of them are looked for below, where two natural ones are to be expected.
     """
-    first = max(_natural_limit(scores, *tail, EXPECTED), certain)
+    first = max(_natural_limit(scores, *tail, EXPECTED), least[0])
     if int((scores > first).sum()) < SEVERAL:
         return first
-    return min(first, max(_natural_limit(scores, *tail, EXPECTED_AMONG), certain - 1.5))
+    return min(first, max(_natural_limit(scores, *tail, EXPECTED_AMONG), least[1]))

@@ -37,12 +37,15 @@ class Setting:
     ----------
     grain : float
         The noise, of 255, that is none yet.
+    sensitivity : float
+        By how much less sure (log-odds) what is laid over a scan may be.
     coding : Coding or None
         How the picture's file is coded, if it is a JPEG file.
     context : Context
     """
 
     grain: float = GRAIN
+    sensitivity: float = 0.0
     coding: Coding | None = None
     context: Context = field(default_factory=Context)
 

@@ -14,15 +14,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.mending.candidates import candidates, features
+from composer.mending.candidates import FEATURES, candidates, features
 from composer.mending.damage import damage
 from composer.mending.regions import regions
 from composer.records import Fault
 
 Array = NDArray[Any]
 
-__all__ = ["LAID_OVER", "find_laid_over"]
+__all__ = ["LAID_OVER", "find_laid_over", "seen"]
 
+SEEN = np.log(4)  # "ridge": of three levels, from which things count; a step of less is not seen
 EDGE = 7  # pixels around what is not valid that are not looked at
 
 
@@ -45,17 +46,17 @@ class Judge:
 
 JUDGES = {
     "scratch": Judge(
-        smallest=20, alone=2, clear=1, several=2, together=0, bias=-1.84,
+        smallest=20, alone=1.5, clear=1, several=2, together=0.5, bias=0.66,
         weights=(
-            0.38, 1.04, 0.18, -1.62, 0.29, 0.63, -0.34, -0.32, -0.78,
-            -0.59, -0.3, 0.47, -0.11, 0.04, -0.2, -2.34, -0.07, 0.2,
+            0.53, 1.2, 0.09, -2.28, 0.23, 1.06, -0.74, 0.34, -0.92, -1.01,
+            -0.09, -0.83, 0.26, 0.76, 0.11, -1.55, -0.11, 0, -0.7, 0.44,
         ),
     ),
     "dust": Judge(
-        smallest=2, alone=2.5, clear=1.5, several=3, together=-2, bias=5.90,
+        smallest=2, alone=3.5, clear=2, several=4, together=-1, bias=5.10,
         weights=(
-            0.5, 0.39, -0.09, 0.93, 0.19, -0.92, -1.41, 0.32, -1.37,
-            -1.26, -0.9, -0.74, 0.02, 0.57, 0.34, -0.5, 0.87, -2.92,
+            0.61, 0.29, -0.09, -1.16, 0.69, -0.23, -0.65, -0.34, -1.45, -1.53,
+            0.15, -0.01, -0.38, 0.55, -0.07, -0.7, 0.85, -2.19, 1.01, 0.12,
         ),
     ),
 }  # fmt: skip
@@ -63,9 +64,12 @@ LAID_OVER = tuple(JUDGES)
 
 
 def find_laid_over(
-    pixels: Array, valid: Array | None = None, kinds: Sequence[str] = LAID_OVER
+    pixels: Array, valid: Array | None = None, kinds: Sequence[str] = LAID_OVER, sensitivity: float = 0.0
 ) -> list[Fault]:
-    """Find scratches, hairs and cracks ("scratch") and specks ("dust") on (H, W, C) float32, 0..1."""
+    """Find scratches, hairs and cracks ("scratch") and specks ("dust") on (H, W, C) float32, 0..1.
+
+    Their log-odds are raised by `sensitivity`: where a photo is known to be damaged, less need be sure.
+    """
     if min(pixels.shape[:2]) < 32:
         return []
     odds = damage(pixels)
@@ -75,13 +79,19 @@ def find_laid_over(
     labels = [candidates(of, JUDGES[kind].smallest) for kind, of in zip(LAID_OVER, odds, strict=True)]
     measured = features(pixels, odds, labels)
     found = zip(LAID_OVER, labels, measured, strict=True)
-    return [f for kind, of, seen in found if kind in kinds for f in _damage(kind, of, seen)]
+    return [f for kind, of, told in found if kind in kinds for f in _damage(kind, of, told, sensitivity)]
 
 
-def _damage(kind: str, labels: Array, measured: Array) -> list[Fault]:
+def seen(measured: Array) -> Array:
+    """Return which things of features (N, F) are far enough from what is around to be seen, (N,) bool."""
+    return np.asarray(measured[:, FEATURES.index("ridge")] >= SEEN)
+
+
+def _damage(kind: str, labels: Array, measured: Array, sensitivity: float) -> list[Fault]:
     """Return the things of a kind, by labels (H, W) and features (N, F), that are damage."""
     judge = JUDGES[kind]
-    scores = judge.bias + measured @ np.array(judge.weights)
+    scores = judge.bias + sensitivity + measured @ np.array(judge.weights)
+    scores[~seen(measured)] = -np.inf
     limit = judge.together if (scores > judge.clear).sum() >= judge.several else judge.alone
     kept = np.append(False, scores > limit)
     found = []

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.channels import max_channel
 from composer.mending.regions import brightness, fault_of
 from composer.mending.tracing import Line, longest_lines
 from composer.records import Fault
@@ -57,7 +58,7 @@ LIMITS = _Limits()
 
 def find_seams(pixels: Array, valid: Array | None = None) -> list[Fault]:
     """Find exposure steps in (H, W, C) float32: kind "seam", its mask four pixels wide across the cut."""
-    seen = pixels.max(2) > DARK
+    seen = max_channel(pixels) > DARK
     if valid is not None:
         seen &= valid
     logs = np.log(np.maximum(np.where(seen[:, :, None], pixels, 0), 0) + TOE).astype(np.float32)

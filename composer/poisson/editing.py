@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.channels import finite_pixels
 from composer.errors import OptionError, PhotoError
 from composer.media.masks import TOP
 from composer.poisson.fields import edges_of, flatten, illumination, mixed
@@ -97,9 +98,9 @@ def poisson(
     if mode not in MODES:
         raise OptionError(f'mode is "{mode}"; give one of {", ".join(MODES)}')
     inside = mask if valid is None else mask & valid
-    there = _finite(source) if valid is None else valid & _finite(source)
+    there = finite_pixels(source) if valid is None else valid & finite_pixels(source)
     check_numbers(inside, there, "source")
-    seen = _finite(target) if known is None else known & _finite(target)
+    seen = finite_pixels(target) if known is None else known & finite_pixels(target)
     if mode == "mixed":
         check_numbers(inside, seen, "target")
     base = _continued(_base(source, mode, options), inside, there)
@@ -150,13 +151,6 @@ def _in_logarithms(problem: Problem, options: Options) -> Solved:
         found = np.clip(np.rint(found), 0, white).astype(target.dtype)
     pixels = np.where(problem.inside[:, :, None], found, target)
     return Solved(pixels, solved.residual * 256)
-
-
-def _finite(picture: Array) -> Array:
-    """Tell where all channels are numbers, (H, W)."""
-    if picture.dtype != np.float32:
-        return np.ones(picture.shape[:2], bool)
-    return np.asarray(np.isfinite(picture).all(2))
 
 
 def check_numbers(inside: Array, there: Array, what: str, corner: tuple[int, int] = (0, 0)) -> None:

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.channels import mean_channel
+
 Array = NDArray[Any]
 
 __all__ = ["outline_distance", "seam_step", "seam_visibility"]
@@ -42,7 +44,7 @@ def seam_step(picture: Array, distance: Array) -> float:
     About 0 where the seam is like any other line; from 3 on a step is seen. Ghosts, blur and misplacement are
     not steps: over all kinds of fault this does not follow what is seen, as `seam_visibility` does.
     """
-    grey = picture.mean(2).astype(np.float32)
+    grey = mean_channel(picture)
     own = _step(grey, distance, 0.0)
     others = np.array([_step(grey, distance, at) for at in BESIDE])
     others = others[np.isfinite(others)]
@@ -83,7 +85,7 @@ def _detail(picture: Array) -> Array:
     """Return the local mean square (H, W) of what a blur of one pixel takes away, with the unseen added."""
     picture = np.ascontiguousarray(picture, np.float32)
     fine = (picture - cv2.GaussianBlur(picture, None, 1.0).reshape(picture.shape)) ** 2
-    return cv2.blur(fine.mean(2), (AROUND, AROUND)) + np.float32(UNSEEN**2)
+    return cv2.blur(mean_channel(fine), (AROUND, AROUND)) + np.float32(UNSEEN**2)
 
 
 def _step(grey: Array, distance: Array, at: float) -> float:

@@ -121,16 +121,19 @@ def _centre(lens: Lens) -> tuple[float, float]:
 
 
 def _check_fold(lenses: list[Lens]) -> None:
-    """Refuse lenses whose polynomial folds back near the photo's corners.
+    """Refuse lenses whose polynomial folds back before it reaches the photo's corners, or a little beyond.
 
     Raises
     ------
     ComposerError
     """
     for lens in lenses:
-        r = np.linspace(0.1, 1.2 * np.hypot(*lens.centre) / lens.half_px, 12)
+        (x, y), (_, _, _, dx, dy), half = lens.centre, lens.shape, lens.half_px
+        corner = np.hypot(x + 0.5 + abs(dx) * half, y + 0.5 + abs(dy) * half) / half
+        r = corner * np.linspace(0.05, 3.0, 60)
         g, slope = polynomial(r, lens.distortion)
-        if (g + r * slope < 0.1).any():
+        rising = np.logical_and.accumulate(g + r * slope >= 0.1)
+        if not (rising & (r >= 1.2 * corner) & (r * g >= 1.01 * corner)).any():
             a, b, c = lens.distortion
             raise ComposerError(f"lens polynomial {a:.3f}, {b:.3f}, {c:.3f} folds back inside the photograph")
 

@@ -38,6 +38,7 @@ from composer.stitching.brackets import bracketed, one_a_bracket
 from composer.stitching.crop import has_holes, largest_rectangle
 from composer.stitching.exposure import Overlap, collect_overlap, radius2, solve_exposure, white_level
 from composer.stitching.ghosts import moving_regions, whole_regions, without_moving
+from composer.stitching.highlights import exposed_apart, without_clipped
 from composer.stitching.mesh import Shift, find_shift, prepare, solve_meshes
 from composer.stitching.seams import (
     DETAIL,
@@ -198,6 +199,8 @@ class FindSeams:
         tiles = [compact(t) for t in one_a_bracket(small.layers, warp_all(small, context, "seams"))]
         if any(la.photo.include for la in small.layers):
             tiles = with_claims(small, tiles, _included(small, tiles))
+        if exposed_apart(small) and _integers(small):
+            tiles = without_clipped(small, tiles, warp_all(small, context, "seams", correct=False))
         if self.ghosts == "remove":
             tiles = without_moving(small, tiles, moving_regions(small, tiles, context=context))
         between = Differences(small, tiles, _finer(composition, small, context) if step >= DETAIL else None)

@@ -92,7 +92,7 @@ def solve_exposure(
     if not overlaps:
         return np.ones((count, 3)), (0.0, 0.0, 0.0)
     samples = _Samples.of(overlaps, count)
-    grey, fall_off = samples.solve([o.log_i.mean(1) - o.log_j.mean(1) for o in overlaps])
+    grey, fall_off = samples.solve([_grey(o) for o in overlaps])
     logs = np.repeat(grey[:, None], 3, 1)
     for c in range(3):
         logs[:, c], _ = samples.solve([_channel(o, c) for o in overlaps], fall_off, grey)
@@ -120,8 +120,16 @@ def white_level(tiles: list[Tile], gains: Array) -> float:
 
 
 def _channel(overlap: Overlap, c: int) -> Array:
-    """Return one channel's difference; grey stands for all three."""
-    return overlap.log_i[:, c % overlap.log_i.shape[1]] - overlap.log_j[:, c % overlap.log_j.shape[1]]
+    """Return one channel's difference; between grey and colour that of all: grey has no tint to give."""
+    if overlap.log_i.shape != overlap.log_j.shape:
+        return _grey(overlap)
+    c %= overlap.log_i.shape[1]
+    return np.asarray(overlap.log_i[:, c] - overlap.log_j[:, c])
+
+
+def _grey(overlap: Overlap) -> Array:
+    """Return the difference of all channels together."""
+    return np.asarray(overlap.log_i.mean(1) - overlap.log_j.mean(1))
 
 
 @dataclass(frozen=True)

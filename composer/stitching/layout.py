@@ -132,10 +132,12 @@ def _edge(half: float, axis: int, projection: Projection) -> float:
 def _turned(layers: tuple[Layer, ...], projection: Projection, view: View) -> tuple[Layer, ...]:
     """Turn the world so that the canvas looks where the view says, and at the photos' middle without one.
 
-    The view's angles are Hugin's: camera to world is Ry(yaw) Rx(pitch) Rz(roll).
+    The view's angles are Hugin's: camera to world is Ry(yaw) Rx(pitch) Rz(roll). A flat scene is only rolled.
     """
     if projection in FLAT:
-        return layers
+        if view.yaw or view.pitch:
+            raise OptionError("a flat scene is seen from the front; leave out yaw and pitch (roll turns it)")
+        return _spun(layers, view_rotation(0.0, 0.0, math.radians(view.roll))) if view.roll else layers
     directions = [photo_directions(la.photo, la.camera, 9) for la in layers]
     sphere = directions_to_canvas(np.concatenate(directions), "sphere")
     start, gap = widest_gap(sphere[:, 0])
@@ -144,6 +146,11 @@ def _turned(layers: tuple[Layer, ...], projection: Projection, view: View) -> tu
     if view.pitch is not None:
         pitch = math.radians(view.pitch)
     spin = view_rotation(yaw + math.radians(view.yaw), pitch, math.radians(view.roll))
+    return _spun(layers, spin)
+
+
+def _spun(layers: tuple[Layer, ...], spin: Array) -> tuple[Layer, ...]:
+    """Turn the world under the layers' cameras."""
     return tuple(replace(la, camera=replace(la.camera, rotation=la.camera.rotation @ spin)) for la in layers)
 
 

@@ -17,7 +17,7 @@ from composer.align.matching import distinct_places, match_descriptors
 from composer.align.retrieval import FEW, bridging_pairs, closing_pairs, count_votes, likely_pairs
 from composer.align.rotation import find_fisheye_pair
 from composer.backend.parallel import over
-from composer.errors import NothingToStitch, PhotoError
+from composer.errors import NothingToStitch, OptionError, PhotoError
 from composer.media.decode import coarse, store_of
 from composer.records import (
     FLAT,
@@ -39,6 +39,8 @@ from composer.stitching.registration import Registered, register
 from composer.stitching.relayout import carried_over
 
 Array = NDArray[Any]
+MANY_MATCHES = 60  # photos that share so many show one scene: strangers share some ten
+OTHER_LENS = "for a fisheye or an action camera give --lens and --lens-fov"
 
 __all__ = [
     "EstimateCameras",
@@ -182,7 +184,8 @@ class MatchPhotos:
         points_i, points_j = points_i[once], points_j[once]
         threshold = self.threshold_px / features[j].scale
         if photos[i].optics == photos[j].optics == "rectilinear":
-            fit = find_homography(points_i, points_j, threshold)
+            finer = features[i].scale / features[j].scale
+            fit = find_homography(points_i, points_j, threshold, finer)
         else:
             fit = find_fisheye_pair((photos[i], photos[j]), points_i, points_j, threshold)
         if fit is None:
@@ -221,7 +224,7 @@ class EstimateCameras:
             if len(group.photos) > 1:
                 groups.append(group)
         if not groups:
-            raise NothingToStitch(_nothing(graph.photos, unused), tuple(unused))
+            raise NothingToStitch(_nothing(graph, unused), tuple(unused))
         order = {p.name: k for k, p in enumerate(graph.photos)}
         unused.sort(key=lambda u: order.get(u.photo, -1))
         return Scene(tuple(groups), tuple(unused))
@@ -231,6 +234,11 @@ def _stranger(graph: MatchGraph, k: int) -> Unused:
     photo, count = graph.photos[k], graph.best[k]
     if min(photo.width, photo.height) < 32:
         return Unused(photo.name, f"too small to match ({photo.width} x {photo.height} pixels)")
+    if count >= MANY_MATCHES and photo.optics == "rectilinear":
+        return Unused(
+            photo.name,
+            f"no straight-drawing lens explains its matches ({count} with another photo); {OTHER_LENS}",
+        )
     said = (
         f"at most {count} matching points with another, and no common geometry"
         if count
@@ -246,9 +254,11 @@ def too_few(unused: Sequence[Unused]) -> str:
     return f"fewer than two usable photos{left}; give at least two that overlap by a third"
 
 
-def _nothing(photos: tuple[Photo, ...], unused: list[Unused]) -> str:
-    if len(photos) < 2:
+def _nothing(graph: MatchGraph, unused: list[Unused]) -> str:
+    if len(graph.photos) < 2:
         return too_few(unused)
+    if any(OTHER_LENS in u.reason for u in unused):
+        return f"the photos share much, but no straight-drawing lens explains it; {OTHER_LENS}"
     return "no two photos overlap; give photos of one scene that overlap by a third or more"
 
 
@@ -331,7 +341,19 @@ class LayOut:
         return without_unseen(replace(canvas, rms_px=group.rms_px, links=group.links))
 
     def again(self, composition: Composition) -> Composition:
-        """Lay a finished composition out anew; what was solved for it is carried over."""
+        """Lay a finished composition out anew; what was solved for it is carried over.
+
+        Raises
+        ------
+        OptionError
+            The projection is one that its cameras were not solved for.
+        """
+        other = self.projection not in ("auto", composition.projection)
+        if other and (composition.flat or self.projection in FLAT):
+            raise OptionError(
+                f"the plan's cameras were solved for {composition.projection}, which cannot be shown as "
+                f"{self.projection}; stitch the photos anew"
+            )
         flat = composition.projection if composition.flat else None
         return without_unseen(carried_over(composition, self._canvas(composition.layers, flat)))
 

@@ -76,6 +76,12 @@ def test_chance_matches_make_no_homography() -> None:
         assert find_homography(rng.uniform(0, 800, (count, 2)), rng.uniform(0, 800, (count, 2)), 3.0) is None
 
 
+def test_photos_of_very_different_resolution_have_a_homography() -> None:
+    points = np.random.default_rng(4).uniform(0, 800, (60, 2))
+    assert find_homography(points, points / 5, 1.0) is None
+    assert find_homography(points, points / 5, 1.0, 1 / 5) is not None
+
+
 @pytest.mark.parametrize("distortion", [(0, 0, 0), (0, -0.05, 0), (0.02, -0.06, 0.01)])
 def test_the_lens_and_its_inverse(distortion: tuple[float, float, float]) -> None:
     plane = np.random.default_rng(3).uniform(-250, 250, (200, 2))

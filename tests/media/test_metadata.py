@@ -1,6 +1,7 @@
 import io
 import struct
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -37,6 +38,7 @@ def full_exif(orientation=6):
     exif = Image.Exif()
     exif[0x0112] = orientation
     exif[0x0100], exif[0x0111], exif[0xC4A5], exif[0x8649] = 400, 8, b"PrintIM", b"8BIM thumbnail"
+    exif[0x011A], exif[0x011B], exif[0x0128] = 300, 300, 2
     exif[EXIF_IFD] = {
         0x829A: IFDRational(1, 250), 0x8827: 200, 0x9003: "2026:11:02 10:20:30", 0x920A: IFDRational(50, 1),
         0x927C: b"maker's secrets", 0xA002: 400, 0xA003: 300, 0xA405: 75, 0xA20E: IFDRational(4000, 36),
@@ -172,6 +174,24 @@ def test_all_arrive_in_the_output(tmp_path, output):
     again = read_photo(tmp_path / output)
     assert (again.width, again.height, again.orientation) == (37, 53, 1)
     assert np.abs(decode(again).astype(float) - pixels).mean() < (0.1 if "png" in output else 4)
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_gets_the_cameras_and_the_gps_directory(tmp_path, monkeypatch, big, order):
+    monkeypatch.setattr("composer.media.tiff_write.CLASSIC_TIFF", 0 if big else 1 << 32)
+    metadata = carried(read_metadata(source(tmp_path / "in.jpg", srgb())), 53, 37)
+    exif = Image.Exif()
+    exif.load(metadata.exif)
+    exif.endian = order
+    write_image(tmp_path / "a.tif", picture(), None, replace(metadata, exif=exif.tobytes()))
+    found = read_exif(tmp_path / "a.tif")
+    assert (found.camera, found.gps) == tuple(dict(exif.get_ifd(ifd)) for ifd in (EXIF_IFD, GPS_IFD))
+    assert (found.main[282], found.main[296]) == (300, 2)
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        assert file.is_bigtiff == big
+        assert len(file.pages) == 1
+    assert (decode(read_photo(tmp_path / "a.tif")) == picture()).all()
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

@@ -122,6 +122,19 @@ def test_a_turned_bit_that_shifts_all_that_follows_is_found(tmp_path: Path) -> N
     assert psnr(result.pixels[~lost], truth[~lost]) > 30
 
 
+@pytest.mark.parametrize("seed", [0, 1, 4])
+def test_below_a_damaged_first_row_nothing_is_white_or_black(tmp_path: Path, seed: int) -> None:
+    data = bytearray(coded())
+    frame = read_frame(bytes(data))
+    assert frame is not None
+    truth, at = decoded(bytes(data)), frame.begin + 20
+    data[at : at + 1200] = np.random.default_rng(seed).bytes(1200)
+    (tmp_path / "top.jpg").write_bytes(data)
+    result, lost = read_salvaged(tmp_path / "top.jpg")
+    assert lost is not None
+    assert psnr(result.pixels[~lost], truth[~lost]) > 13
+
+
 def test_a_sound_file_is_left_to_the_decoder(tmp_path: Path) -> None:
     (tmp_path / "good.jpg").write_bytes(coded())
     result, lost = read_salvaged(tmp_path / "good.jpg")

@@ -53,6 +53,20 @@ def test_hot_and_dead_pixels_are_found(scene):
     assert {(f.rect.x0, f.rect.y0) for f in found(np.clip(bad, 0, 1), "pixel")} == places
 
 
+def test_pixels_hot_in_one_channel_are_found_where_all_channels_have_texture(scene):
+    bad, places = scene.copy(), {(150, 70), (90, 210), (310, 120), (260, 60)}
+    for k, (x, y) in enumerate(sorted(places)):
+        bad[y, x, k % 3] += 0.1 if scene[y, x, k % 3] < 0.6 else -0.1
+    assert {(f.rect.x0, f.rect.y0) for f in found(bad, "pixel")} >= places
+
+
+def test_hot_pixels_are_found_in_grey(scene):
+    bad, places = brightness(scene)[:, :, None].copy(), {(50, 40), (222, 111), (400, 30)}
+    for x, y in places:
+        bad[y, x] += 0.4 if bad[y, x] < 0.5 else -0.4
+    assert {(f.rect.x0, f.rect.y0) for f in found(bad, "pixel")} == places
+
+
 def test_a_line_is_found_with_its_end(scene):
     bad = scene.copy()
     bad[:180, 77] += 0.05

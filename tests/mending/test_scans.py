@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import composer
+from composer.errors import OptionError
 from composer.mending import damage as network
 from composer.mending import scans
 from composer.mending.candidates import FEATURES, candidates, features
@@ -139,9 +140,45 @@ def test_one_thing_must_be_surer_than_several(monkeypatch):
     odds[1, 10:14, 10:14] = 4
     odds[1, 30:34, 10:14] = 2
     monkeypatch.setattr(scans, "damage", lambda pixels: odds.copy())
-    level = np.full((60, 200, 1), 0.5, np.float32)
-    assert [f.rect.y0 for f in find_laid_over(level)] == [10]
+    specks = np.full((60, 200, 1), 0.5, np.float32)
+    for y in (10, 30, 50):
+        specks[y : y + 4, 10:14] = 0.6
+    assert [f.rect.y0 for f in find_laid_over(specks)] == [10]
     odds[1, 50:54, 10:14] = 2
-    found = find_laid_over(level)
+    found = find_laid_over(specks)
     assert [f.rect.y0 for f in found] == [10, 30, 50]
     assert found[0].confidence > found[1].confidence == pytest.approx(1 / (1 + np.exp(-2)))
+
+
+def test_a_step_that_nobody_sees_is_no_damage(monkeypatch):
+    odds = np.full((2, 60, 200), -9, np.float32)
+    odds[0, 30:33, 20:180] = 9
+    monkeypatch.setattr(scans, "damage", lambda pixels: odds.copy())
+    scratch = np.full((60, 200, 1), 0.5, np.float32)
+    assert find_laid_over(scratch) == []
+    scratch[30:33, 20:180] += 0.1
+    assert [f.kind for f in find_laid_over(scratch)] == ["scratch"]
+
+
+@pytest.mark.parametrize("through", [True, False])
+def test_what_is_laid_over_follows_what_lies_under_it(through):
+    pixels = np.repeat(np.linspace(0.2, 0.6, 200, dtype=np.float32)[None, :, None], 60, 0)
+    pixels[30:33, 20:180] = pixels[30:33, 20:180] + 0.2 if through else 0.7
+    odds = np.full((2, 60, 200), -9, np.float32)
+    odds[0, 30:33, 20:180] = 3
+    line, _ = features(pixels, odds, [candidates(of, 2) for of in odds])
+    follows = line[0, FEATURES.index("follows")]
+    assert follows > 0.8 if through else follows < 0.3
+
+
+def test_sensitivity_finds_what_is_less_sure(scratched):
+    pixels = np.round(scratched[0] * 255).astype(np.uint8)
+
+    def marked(sensitivity):
+        return int(
+            composer.repair(pixels, faults=LAID_OVER, find_only=True, sensitivity=sensitivity).mask.sum()
+        )
+
+    assert marked(-10) == 0 < marked(0) <= marked(3)
+    with pytest.raises(OptionError, match="sensitivity is 11"):
+        marked(11)

@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from composer.align.homography import Pair
-from composer.align.lens import project
+from composer.align.lens import pixel_to_plane, project
+from composer.errors import ComposerError
 from composer.records import Optics, Photo
 from composer.samples import rotation
 from composer.stitching import least_squares
@@ -22,6 +23,7 @@ from composer.stitching.bundle import (
     adjust,
     cameras_of,
     exp_rotations,
+    grown,
     pair_errors,
 )
 from composer.stitching.least_squares import Matches
@@ -171,3 +173,17 @@ def test_a_prior_holds_what_matches_cannot_say() -> None:
     pairs = seen_pairs(turns, [LENS] * 2, noise=0.5)
     _, lenses = adjust(pairs, turns, [replace(LENS, prior_px=520.0, prior_sigma=0.02)], [0, 0], 2.0)
     assert lenses[0].focal_px == pytest.approx(520, rel=0.05)
+
+
+@pytest.mark.parametrize("b", [-0.048, -0.03])
+def test_a_lens_that_is_not_refused_reaches_the_photos_corners(b: float) -> None:
+    wide = replace(LENS, shape=(0.0,) * 5)
+    (lens,) = grown([wide], np.array([[0.0, b]]))
+    corner = np.array([[300.0, 200.0]])
+    assert np.hypot(*pixel_to_plane(corner, lens.distortion, lens.half_px)[0]) > np.hypot(*corner[0])
+
+
+@pytest.mark.parametrize("b", [-0.06, -0.11])
+def test_a_lens_that_folds_back_before_the_photos_corners_is_refused(b: float) -> None:
+    with pytest.raises(ComposerError, match="folds back"):
+        grown([replace(LENS, shape=(0.0,) * 5)], np.array([[0.0, b]]))
