@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
 
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from composer.media.opening import DAMAGE, is_tiff, opened, quietly
 from composer.media.png import read_chunks
@@ -18,9 +19,12 @@ from composer.media.profiles import fitting
 from composer.records import Photo
 
 __all__ = [
+    "EXIF_IFD",
+    "GPS_IFD",
     "Exif",
     "Metadata",
     "carried",
+    "exif_directory",
     "icc_profile",
     "parse_exif",
     "read_exif",
@@ -233,6 +237,15 @@ def _exif_bytes(exif: Exif) -> bytes | None:
         if found := usable(directory):
             fields[ifd] = found
     return encoded(fields) if fields else None
+
+
+def exif_directory(fields: Mapping[int, Any], tag: int, offset: int, big: bool) -> bytes:
+    """Encode the camera's or the GPS directory as a little-endian TIFF file has it at an offset."""
+    head = b"II\x2b\0\x08" if big else b"II\x2a\0"
+    directory = ImageFileDirectory_v2(head.ljust(16 if big else 8, b"\0"), group=tag)
+    for field_tag, value in fields.items():
+        directory[field_tag] = _unaltered(value)
+    return directory.tobytes(offset)
 
 
 def _unaltered(value: Any) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from numbers import Rational
@@ -10,8 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.media.metadata import Metadata, parse_exif
-from composer.media.tiff_exif import add_directories
+from composer.media.metadata import EXIF_IFD, GPS_IFD, Exif, Metadata, exif_directory, parse_exif
 from composer.records import Rect
 
 Array = NDArray[Any]
@@ -67,16 +68,16 @@ def write_tiff(
     planes = channels + holes
     size = height * width * planes * np.dtype(dtype).itemsize
     tags = [(700, 1, len(metadata.xmp), metadata.xmp, True)] if metadata.xmp else []
-    with tifffile.TiffWriter(file, bigtiff=size > CLASSIC_TIFF, byteorder="<") as writer:
+    big, exif = size > CLASSIC_TIFF, parse_exif(metadata.exif)
+    with tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as writer:
         writer.write(
             _tiff_tiles(bands, planes),
             **_layout((height, width, planes), dtype),
-            **_resolution(metadata),
+            **_resolution(exif),
             iccprofile=metadata.icc,
-            extratags=[*tags, *_exif_tags(metadata)],
+            extratags=[*tags, *_exif_tags(exif)],
         )
-    if metadata.exif:
-        add_directories(file, metadata.exif)
+    _add_directories(file, exif, big)
 
 
 def write_pages(file: BinaryIO, pages: Sequence[Page], size: tuple[int, int], icc: bytes | None) -> None:
@@ -135,27 +136,55 @@ def _layout(shape: tuple[int, int, int], dtype: str) -> dict[str, Any]:
     }
 
 
-def _exif_tags(metadata: Metadata) -> list[tuple[int, int, int, Any, bool]]:
-    """Return the EXIF fields that fit into a TIFF's own directory: maker, model, date, artist, copyright."""
-    if not metadata.exif:
+def _exif_tags(exif: Exif) -> list[tuple[int, int, int, Any, bool]]:
+    """Return the EXIF fields of a TIFF's first directory: maker, model, date, artist, copyright."""
+    if exif == Exif():
         return []
-    exif = parse_exif(metadata.exif).main
     tags: list[tuple[int, int, int, Any, bool]] = [(0x0112, 3, 1, 1, True)]
     for tag in (0x010E, 0x010F, 0x0110, 0x0132, 0x013B, 0x8298):
-        if exif.get(tag):
-            text = str(exif[tag]).rstrip("\0").encode("latin-1", "replace")  # as Pillow decoded it
+        if exif.main.get(tag):
+            text = str(exif.main[tag]).rstrip("\0").encode("latin-1", "replace")  # as Pillow decoded it
             tags.append((tag, 2, len(text) + 1, text + b"\0", True))
     return tags
 
 
-def _resolution(metadata: Metadata) -> dict[str, Any]:
+def _resolution(exif: Exif) -> dict[str, Any]:
     """Return tifffile's options for the pixels an inch or centimetre that EXIF tells."""
-    exif = parse_exif(metadata.exif).main
-    found = [float(k) for t in (0x011A, 0x011B) if isinstance(k := exif.get(t), int | float | Rational)]
-    unit = exif.get(0x0128)
+    found = [float(k) for t in (0x011A, 0x011B) if isinstance(k := exif.main.get(t), int | float | Rational)]
+    unit = exif.main.get(0x0128)
     if unit not in (2, 3) or len(found) < 2 or not min(found) > 0:
         return {}
     return {"resolution": tuple(found), "resolutionunit": unit}
+
+
+def _add_directories(file: BinaryIO, exif: Exif, big: bool) -> None:
+    """Write the camera's and the GPS directory behind the pixels, which tifffile does not.
+
+    The first directory comes last then, as it has to name them.
+    """
+    found = [(tag, fields) for tag, fields in ((EXIF_IFD, exif.camera), (GPS_IFD, exif.gps)) if fields]
+    if not found:
+        return
+    pointer, count, entry, kind = ("<Q", "<Q", "<HHQQ", 16) if big else ("<I", "<H", "<HHII", 4)
+    file.seek(struct.calcsize(pointer))
+    file.seek(struct.unpack(pointer, file.read(struct.calcsize(pointer)))[0])
+    (known,) = struct.unpack(count, file.read(struct.calcsize(count)))
+    entries = [file.read(struct.calcsize(entry)) for _ in range(known)]
+    for tag, fields in found:
+        offset = _even_end(file)
+        file.write(exif_directory(fields, tag, offset, big))
+        entries.append(struct.pack(entry, tag, kind, 1, offset))
+    entries.sort(key=lambda e: struct.unpack("<H", e[:2]))
+    offset = _even_end(file)
+    file.write(struct.pack(count, len(entries)) + b"".join(entries) + struct.pack(pointer, 0))
+    file.seek(struct.calcsize(pointer))
+    file.write(struct.pack(pointer, offset))
+
+
+def _even_end(file: BinaryIO) -> int:
+    """Go to a file's end, on an even offset as TIFF wants them."""
+    end = file.seek(0, os.SEEK_END)
+    return end + file.write(bytes(end % 2))
 
 
 def _tiff_tiles(bands: Iterator[tuple[int, Array, Array]], planes: int) -> Iterator[Array]:
