@@ -82,9 +82,10 @@ def displacement(first: Tensor, second: Tensor, both: Tensor) -> Tensor:
     found = _twice(_searched(a, b, avg_pool2d(both, 4)))
     a, b = (_detail(avg_pool2d(p, 2)) for p in (first, second))
     seen = avg_pool2d(both, 2)
-    ways = [_followed(a, b, seen, start, 3) for start in (found, torch.zeros_like(found))]
-    far, near = (_misfit(a, b, seen, way) for way in ways)
-    found = ways[0] + torch.sigmoid(SHARP * (far - near)) * (ways[1] - ways[0])
+    a, b, seen = (torch.cat([p, p]) for p in (a, b, seen))
+    ways = _followed(a, b, seen, torch.cat([found, 0 * found]), 3)
+    (far, near), (misfit, nearby) = ways.chunk(2), _misfit(a, b, seen, ways).chunk(2)
+    found = far + torch.sigmoid(SHARP * (misfit - nearby)) * (near - far)
     return _followed(_detail(first), _detail(second), both, _twice(found), 2)
 
 

@@ -35,10 +35,10 @@ class Refusal:
 
 
 def believed(change: Array, sure: Array, mask: Array) -> Array:
-    """Return how sure the network is (h, w), and nothing where it is not so of most that it proposes around.
+    """Return how sure the network is (h, w), and nothing where it is not of most it proposes around.
 
-    What it proposes along a seam is right or wrong together: where it believes half of it, a composite that was
-    nearly perfect is more likely spoiled than mended.
+    What it proposes along a seam is right or wrong together: where it believes half of it, a composite that
+    was nearly perfect is more likely spoiled than mended.
 
     Parameters
     ----------

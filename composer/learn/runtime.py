@@ -60,6 +60,8 @@ def load_refiner(path: str = "", runtime: str = "auto") -> Network:
         Neither onnxruntime nor torch is installed, or the weights cannot be used.
     """
     home = Path(path) if path else shipped("refiner")
+    if path:
+        read_weights(home, "refiner")  # an .onnx beside them does not tell what it is for
     run = opened(home, runtime, "refining", lambda: _refiner(home))
     return lambda planes: _refined(planes, *run(planes))
 
