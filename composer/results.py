@@ -321,6 +321,8 @@ class Evaluation:
         By name, where sets of pictures were compared.
     notes : tuple of str
         What was left out, and why.
+    set_aside : dict
+        By its name, why a result could not be measured.
     report : Path or None
         The page that was written.
     """
@@ -328,8 +330,12 @@ class Evaluation:
     figures: dict[str, dict[str, float]]
     sets: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    set_aside: dict[str, str] = field(default_factory=dict)
     report: Path | None = None
 
     def summary(self) -> dict[str, Any]:
         """Return the figures as plain values, as `--summary` writes them."""
-        return {"results": self.figures, "sets": self.sets, "notes": list(self.notes)}
+        return {
+            "results": self.figures, "sets": self.sets, "notes": list(self.notes),
+            "set_aside": self.set_aside,
+        }  # fmt: skip

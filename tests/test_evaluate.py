@@ -47,9 +47,26 @@ def test_results_are_paired_by_stem(folders: Path) -> None:
     assert composer.evaluate(
         folders / "results", reference=given, mask=HALF, figures=("psnr_db", "ssim")
     ).figures[str(folders / "results" / "b.png")] == {"psnr_db": 100, "ssim": pytest.approx(1)}
+
+
+def test_what_has_no_partner_is_set_aside(folders: Path) -> None:
+    asked = {"reference": folders / "truth", "figures": ["psnr_db"]}
+    results, page = folders / "results", folders / "page.html"
     (folders / "truth" / "b.png").unlink()
-    with pytest.raises(OptionError, match="0 pictures of reference have its stem"):
-        composer.evaluate(folders / "results", reference=folders / "truth")
+    (results / "c.png").write_bytes(b"no picture")
+    found = composer.evaluate(results, report=page, **asked)
+    assert list(found.figures) == [str(results / "a.png")]
+    assert list(found.set_aside) == [str(results / "b.png"), str(results / "c.png")]
+    assert "0 pictures of reference have its stem" in found.set_aside[str(results / "b.png")]
+    assert "Set aside: " in Page(page.read_text()).text
+    command = ["evaluate", str(results), "--reference", str(folders / "truth"), "--figure", "psnr_db"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 3
+    assert f"set aside  {results / 'b.png'}: 0 pictures of reference" in done.output
+    (folders / "truth" / "a.png").unlink()
+    Image.fromarray(PICTURE).save(folders / "truth" / "z.png")
+    with pytest.raises(OptionError, match=r"none of 3 results can be measured; the first: .*0 pictures"):
+        composer.evaluate(results, **asked)
 
 
 def test_arrays_are_paired_by_place() -> None:

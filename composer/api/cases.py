@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,18 @@ Array = NDArray[Any]
 Source = str | Path | Array
 Sources = Sequence[Source] | Source
 
-__all__ = ["Case", "Source", "Sources", "cases", "expanded", "pixels_of"]
+__all__ = ["Case", "Pair", "Source", "Sources", "case_of", "expanded", "pairs", "pixels_of"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A result, and by what it is to be measured: None if not asked for, a text that says what is wrong."""
+
+    name: str
+    result: Path | Array
+    reference: Path | Array | str | None
+    mask: Path | Array | str | None
+    other: Path | Array | str | None
 
 
 @dataclass(frozen=True)
@@ -55,29 +66,54 @@ def expanded(sources: Sources) -> list[Path | Array]:
     return expand([sources] if isinstance(sources, (str, Path, np.ndarray)) else sources)
 
 
-def cases(results: list[Path | Array], given: Mapping[str, Sources | None]) -> Iterator[Case]:
-    """Yield each result with its reference, mask and other photo.
+def pairs(results: list[Path | Array], given: Mapping[str, Sources | None]) -> list[Pair]:
+    """Return each result with its reference, mask and other photo.
 
     Raises
     ------
     OptionError
-        None or several of a result's stem, sizes that differ, nowhere to measure.
+        As many of them as results are wanted, or one, and there are neither.
     PhotoError
     """
-    paired = [_paired(results, given[what], what) for what in ("reference", "mask", "other")]
-    for k, (source, reference, mask, other) in enumerate(zip(results, *paired, strict=True), 1):
-        name = str(source) if isinstance(source, Path) else f"result {k}"
-        picture = read_picture(source, name)
-        pixels, valid = pixels_of(picture)
-        wanted, seen = _beside(name, picture, reference, "reference", valid)
-        second, other_valid = _beside(name, picture, other, "other", valid)
-        inside = None if mask is None else read_mask(mask) > 0.5
-        if inside is not None:
-            _check(name, valid.shape, "mask", inside.shape)
-        where = seen if inside is None else seen & inside
-        if not where.any():
-            raise OptionError(f"{name}: the mask is empty where pictures are; paint white where to measure")
-        yield Case(name, picture, pixels, wanted, second, inside, valid, where, other_valid)
+    found = [_paired(results, given[what], what) for what in ("reference", "mask", "other")]
+    return [
+        Pair(name_of(r, k), r, *beside) for k, (r, *beside) in enumerate(zip(results, *found, strict=True))
+    ]
+
+
+def name_of(source: Path | Array, place: int) -> str:
+    """Return what a result is called: its path, or its place."""
+    return str(source) if isinstance(source, Path) else f"result {place + 1}"
+
+
+def case_of(pair: Pair) -> Case:
+    """Read a result and what it is measured by.
+
+    Raises
+    ------
+    OptionError
+        None or several of its stem, sizes that differ, nowhere to measure.
+    PhotoError
+    """
+    reference, mask, other = (_there(pair.name, what) for what in (pair.reference, pair.mask, pair.other))
+    picture = read_picture(pair.result, pair.name)
+    pixels, valid = pixels_of(picture)
+    wanted, seen = _beside(pair.name, picture, reference, "reference", valid)
+    second, other_valid = _beside(pair.name, picture, other, "other", valid)
+    inside = None if mask is None else read_mask(mask) > 0.5
+    if inside is not None:
+        _check(pair.name, valid.shape, "mask", inside.shape)
+    where = seen if inside is None else seen & inside
+    if not where.any():
+        raise OptionError(f"{pair.name}: the mask is empty where pictures are; paint white where to measure")
+    return Case(pair.name, picture, pixels, wanted, second, inside, valid, where, other_valid)
+
+
+def _there(name: str, source: Path | Array | str | None) -> Path | Array | None:
+    """Return a picture; a text says why there is none."""
+    if isinstance(source, str):
+        raise OptionError(f"{name}: {source}")
+    return source
 
 
 def _beside(
@@ -91,8 +127,8 @@ def _beside(
     return pixels, valid & seen
 
 
-def _paired(results: list[Path | Array], given: Sources | None, what: str) -> list[Path | Array | None]:
-    """Return what belongs to each result: one for all, by place, or by stem."""
+def _paired(results: list[Path | Array], given: Sources | None, what: str) -> list[Path | Array | str | None]:
+    """Return what belongs to each result: one for all, by place, or by stem; a text where that is not one."""
     if given is None:
         return [None] * len(results)
     many = expanded(given)
@@ -103,13 +139,12 @@ def _paired(results: list[Path | Array], given: Sources | None, what: str) -> li
     for path in many:
         if isinstance(path, Path):
             by_stem.setdefault(path.stem, []).append(path)
-    found: list[Path | Array | None] = []
+    found: list[Path | Array | str | None] = []
     for k, result in enumerate(results):
         if isinstance(result, Path) and by_stem:
             same = by_stem.get(result.stem, [])
-            if len(same) != 1:
-                raise OptionError(f"{result}: {len(same)} pictures of {what} have its stem; give one")
-            found.append(same[0])
+            some = f"{len(same)} pictures of {what} have its stem; give one"
+            found.append(same[0] if len(same) == 1 else some)
         elif len(many) == len(results):
             found.append(many[k])
         else:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.api.cases import Case, Sources, cases, expanded, pixels_of
-from composer.errors import Cancelled, OptionError, WeightsError
+from composer.api.cases import Case, Pair, Sources, case_of, expanded, pairs, pixels_of
+from composer.errors import Cancelled, OptionError, PhotoError, WeightsError
 from composer.learn.published import LITE0, ST_LPIPS, absent
 from composer.media.picture import read_picture
 from composer.quality.metrics import compared
@@ -78,14 +78,15 @@ def evaluate(
         `figures` has for each result: `psnr_db`, `ssim`, `ms_ssim`, `delta_e` (CIEDE2000), `gradient_error`
         (grey levels) and `st_lpips` against the reference; of the mask's outline `seam_visibility`, an
         estimate of ST-LPIPS by what `other` shows there, and `seam_step`, in standard deviations of the steps
-        beside it; `niqe` of the whole picture. `sets` has `kid`, `kid_error`, `precision`, `recall`,
-        `density` and `coverage`.
+        beside it; `niqe` of the whole picture. Results that cannot be read, or have no partner, are in
+        `set_aside` with the reason, and the others measured. `sets` has `kid`, `kid_error`, `precision`,
+        `recall`, `density` and `coverage`.
 
     Raises
     ------
     OptionError
-        A figure that is none or lacks what it is measured by, sizes that differ, an empty mask, no reference
-        of a stem, too few pictures for sets.
+        A figure that is none or lacks what it is measured by, too few pictures for sets; or no result can be
+        measured: sizes that differ, an empty mask, no reference of its stem.
     WeightsError
         What was asked for needs the extra `metrics`.
     PhotoError, OutputError, Cancelled
@@ -101,15 +102,21 @@ def evaluate(
     given = {"reference": reference, "mask": mask, "other": other}
     wanted, notes = _wanted(figures, given)
     found: dict[str, dict[str, float]] = {}
-    judged = []
-    for k, case in enumerate(cases(sources, given)):
-        found[case.name] = _measured(case, wanted, notes)
-        if report is not None and k < SHOWN:
-            judged.append(_judged(case, found[case.name]))
+    aside: dict[str, str] = {}
+    judged: list[Judged] = []
+    for k, pair in enumerate(pairs(sources, given)):
+        case = _case(pair, aside, last=k + 1 == len(sources) and not found)
+        if case is not None:
+            found[case.name] = _measured(case, wanted, notes)
+            if report is not None and len(judged) < SHOWN:
+                judged.append(_judged(case, found[case.name]))
         watch.passed(k + 1, len(sources))
     if report is not None:
-        write_figures(Path(report), judged, found, notes)
-    return Evaluation(found, notes=tuple(notes), report=None if report is None else Path(report))
+        said = [f"Set aside: {reason}" for reason in aside.values()]
+        write_figures(Path(report), judged, found, [*notes, *said])
+    return Evaluation(
+        found, notes=tuple(notes), set_aside=aside, report=None if report is None else Path(report)
+    )
 
 
 @dataclass(frozen=True)
@@ -122,6 +129,26 @@ class _Watch:
         if self.cancelled():
             raise Cancelled("stopped on request; nothing was written")
         self.observe(Event("evaluate", done / count, message=f"{done} of {count}"))
+
+
+def _case(pair: Pair, aside: dict[str, str], last: bool) -> Case | None:
+    """Return a result read; None, and the reason in `aside`, if it cannot be measured.
+
+    Raises
+    ------
+    OptionError, PhotoError
+        None could be: why the first could not.
+    """
+    try:
+        return case_of(pair)
+    except (OptionError, PhotoError) as error:
+        reason = str(error)
+        if last:
+            first, count = next(iter(aside.values()), reason), len(aside) + 1
+            every = f"none of {count} results can be measured; the first: " if aside else ""
+            raise type(error)(every + first) from error
+        aside[pair.name] = reason if pair.name in reason else f"{pair.name}: {reason}"
+        return None
 
 
 def _wanted(figures: Sequence[str], given: Mapping[str, Sources | None]) -> tuple[set[str], list[str]]:

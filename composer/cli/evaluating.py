@@ -45,7 +45,7 @@ def evaluate(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Measure how good results are."""
+    """Measure how good results are; what cannot be measured is set aside (exit status 3)."""
 
     def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> Evaluation:
         from composer.api.evaluating import evaluate
@@ -59,12 +59,15 @@ def evaluate(
     found = guarded(work, debug, quiet)
     if summary is not None:
         write_json(summary, found.summary())
-    if quiet:
-        return
-    for line in [*_table(found.figures), *(f"{name:<10} {value:.4f}" for name, value in found.sets.items())]:
-        typer.echo(line)
-    for note in found.notes:
-        typer.echo(f"note      {note}")
+    if not quiet:
+        for line in [*_table(found.figures), *(f"{name:<10} {v:.4f}" for name, v in found.sets.items())]:
+            typer.echo(line)
+        for note in found.notes:
+            typer.echo(f"note      {note}")
+    for reason in found.set_aside.values():
+        typer.echo(f"set aside  {reason}", err=True)
+    if found.set_aside:
+        raise typer.Exit(3)
 
 
 def _one_or_many(given: list[str] | None) -> list[str] | str | None:

@@ -14,6 +14,7 @@ __all__ = ["blurred", "brightness", "displacement", "meeting", "warped"]
 
 RADIUS = 2  # quarter-size pixels that the search goes in each direction
 NEAR = 2e-4  # what a pixel of displacement costs
+CLOSER = 2e-3  # by how much a displacement of two pixels more must fit better
 SHARP = 600.0  # how much the best match counts more than the next
 STEADY = 1e-5  # pulls towards no displacement where nothing can be seen
 DARK = 0.02  # light is compared as ratios above this
@@ -63,7 +64,9 @@ def displacement(first: Tensor, second: Tensor, both: Tensor) -> Tensor:
     """Return where `first` shows what `second` shows: second(p) is about first(p + d).
 
     A search at a quarter of the size, each displacement weighed by how well it fits, then steps of Lucas and
-    Kanade (1981) at half and whole size; where nothing can be seen it is that of the surroundings.
+    Kanade (1981) at half and whole size; where nothing can be seen it is that of the surroundings. The next
+    place of what repeats itself may be one where the search looks, and its own lie between two of them: so at
+    half the size steps from no displacement at all are taken beside, and their end where it fits better.
 
     Parameters
     ----------
@@ -76,14 +79,32 @@ def displacement(first: Tensor, second: Tensor, both: Tensor) -> Tensor:
     (N, 2, H, W) pixels, x and y.
     """
     a, b = (_detail(avg_pool2d(p, 4)) for p in (first, second))
-    found = _searched(a, b, avg_pool2d(both, 4))
-    for size, steps in ((2, 3), (1, 2)):
-        found = 2 * interpolate(found, scale_factor=2.0, mode="bilinear", align_corners=False)
-        a, b = (_detail(avg_pool2d(p, size)) for p in (first, second))
-        seen = avg_pool2d(both, size)
-        for _ in range(steps):
-            found = blurred(found + _step(warped(a, found), b, seen), 5)
-    return found
+    found = _twice(_searched(a, b, avg_pool2d(both, 4)))
+    a, b = (_detail(avg_pool2d(p, 2)) for p in (first, second))
+    seen = avg_pool2d(both, 2)
+    a, b, seen = (torch.cat([p, p]) for p in (a, b, seen))
+    ways = _followed(a, b, seen, torch.cat([found, 0 * found]), 3)
+    (far, near), (misfit, nearby) = ways.chunk(2), _misfit(a, b, seen, ways).chunk(2)
+    found = far + torch.sigmoid(SHARP * (misfit - nearby)) * (near - far)
+    return _followed(_detail(first), _detail(second), both, _twice(found), 2)
+
+
+def _twice(shift: Tensor) -> Tensor:
+    """Return displacements for twice the size."""
+    return 2 * interpolate(shift, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def _followed(a: Tensor, b: Tensor, seen: Tensor, start: Tensor, steps: int) -> Tensor:
+    """Return displacements after some steps from a start."""
+    for _ in range(steps):
+        start = blurred(start + _step(warped(a, start), b, seen), 5)
+    return start
+
+
+def _misfit(a: Tensor, b: Tensor, seen: Tensor, shift: Tensor) -> Tensor:
+    """Return how badly a displaced a fits b around each pixel, (N, 1, h, w); near is better than far."""
+    wrong = blurred((warped(a, shift) - b).abs().clamp(max=0.2) * seen)
+    return wrong + CLOSER * shift.square().sum(1, keepdim=True).add(1e-6).sqrt()
 
 
 def _searched(a: Tensor, b: Tensor, seen: Tensor) -> Tensor:

@@ -13,9 +13,11 @@ from composer.records import Rect
 
 Array = NDArray[Any]
 
-__all__ = ["Refusal", "accepted", "gated"]
+__all__ = ["Refusal", "accepted", "believed", "gated"]
 
-GATE, FULLY = 0.8, 0.15  # how sure the network must be of a gain, and how much surer to change all
+GATE, FULLY = 0.55, 0.25  # how sure the network must be of a gain, and how much surer to change all
+BELIEVED, WHOLLY = 0.65, 0.1  # how sure, and how much surer, of all that it proposes around a pixel
+AROUND = 129  # pixels each way that this is asked of
 DEAD = 1 / 255  # changes below this are not made
 MOST = 0.35  # largest change
 SPREAD = 5  # pixels: a changed value must occur so near in a source, give or take SLACK
@@ -30,6 +32,25 @@ class Refusal:
 
     rect: Rect
     reason: str
+
+
+def believed(change: Array, sure: Array, mask: Array) -> Array:
+    """Return how sure the network is (h, w), and nothing where it is not of most it proposes around.
+
+    What it proposes along a seam is right or wrong together: where it believes half of it, a composite that
+    was nearly perfect is more likely spoiled than mended.
+
+    Parameters
+    ----------
+    change : (3, h, w) float32
+    sure, mask : (h, w) float32
+    """
+    size = np.square(change).sum(0) * mask**2 + np.float32(1e-8)
+    total, of_all = (
+        cv2.boxFilter(p, -1, (AROUND, AROUND), normalize=False, borderType=cv2.BORDER_CONSTANT)
+        for p in (size * sure, size)
+    )
+    return np.asarray(sure * np.clip((total / of_all - BELIEVED) / WHOLLY, 0, 1), np.float32)
 
 
 def gated(composite: Array, mask: Array, change: Array, strength: float = 1.0) -> Array:

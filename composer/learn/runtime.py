@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from composer.backend.onnx import onnx_session
 from composer.errors import WeightsError
+from composer.learn.refining import believed
 from composer.learn.weights import read_weights
 from composer.records import Rect
 
@@ -59,8 +60,10 @@ def load_refiner(path: str = "", runtime: str = "auto") -> Network:
         Neither onnxruntime nor torch is installed, or the weights cannot be used.
     """
     home = Path(path) if path else shipped("refiner")
+    if path:
+        read_weights(home, "refiner")  # an .onnx beside them does not tell what it is for
     run = opened(home, runtime, "refining", lambda: _refiner(home))
-    return lambda planes: _refined(*run(planes))
+    return lambda planes: _refined(planes, *run(planes))
 
 
 def _refiner(path: Path) -> Any:
@@ -70,8 +73,8 @@ def _refiner(path: Path) -> Any:
     return torch_network(Refiner(int(about["width"])), arrays, path)
 
 
-def _refined(change: Array, gate: Array) -> Array:
-    return np.concatenate([change, 1 / (1 + np.exp(-gate))])
+def _refined(planes: Array, change: Array, gate: Array) -> Array:
+    return np.concatenate([change, believed(change, 1 / (1 + np.exp(-gate[0])), planes[3])[None]])
 
 
 def shipped(name: str) -> Path:
@@ -150,7 +153,7 @@ def outputs_of(net: Any) -> Outputs:
 def network_of(net: Any) -> Network:
     """Return the refiner's torch module as `load_refiner` does."""
     run = outputs_of(net)
-    return lambda planes: _refined(*run(planes))
+    return lambda planes: _refined(planes, *run(planes))
 
 
 def changes(

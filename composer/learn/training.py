@@ -208,10 +208,11 @@ def _losses(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> dict[s
     }
 
 
-def opening(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> Tensor:
+def opening(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor, slight: float = 0.0) -> Tensor:
     """Return the loss of the gate, which is to open where a change gains something, and nowhere else.
 
-    What is at stake is how far the error (of all three channels together) changes.
+    What is at stake is how far the error (of all three channels together) changes; if `slight` is not 0, also
+    how far its square does, beside the mean square of the sample's errors and of `slight`.
     """
     composite, mask = seen[:, :3], seen[:, 3:4]
     before, after = (
@@ -219,7 +220,13 @@ def opening(seen: Tensor, truth: Tensor, change: Tensor, gate: Tensor) -> Tensor
         for picture in (composite, composite + mask * change)
     )
     gained = nn.functional.avg_pool2d(before - after, 12, 4, 4, count_include_pad=False)
-    size = (50 * gained.abs()).clamp(max=1) * torch.where(gained < 0, HARM, 1.0)
+    size = (50 * gained.abs()).clamp(max=1)
+    if slight:
+        all_of_it = before.square().sum((2, 3), keepdim=True) / mask.sum((2, 3), keepdim=True).clamp(min=1)
+        beside = (before.square() - after.square()).abs() / (all_of_it + slight**2)
+        beside = nn.functional.avg_pool2d(beside, 12, 4, 4, count_include_pad=False)
+        size = torch.maximum(size, beside.clamp(max=1))
+    size = size * torch.where(gained < 0, HARM, 1.0)
     stake = nn.functional.avg_pool2d(mask, 4) * (0.02 + size)
     found = binary_cross_entropy_with_logits(
         nn.functional.avg_pool2d(gate, 4), (gained > GAIN).float(), stake, reduction="sum"

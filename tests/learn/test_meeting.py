@@ -31,6 +31,17 @@ def test_displacement_is_found_under_another_exposure(shift: tuple[float, float]
     assert np.percentile(off, 75) < 0.5
 
 
+@pytest.mark.parametrize(("period", "shift"), [(10, -2.1), (10, 2.5), (9, 1.5), (13, -3.0), (16, 4.0)])
+def test_what_repeats_is_not_led_to_its_next_place(period: int, shift: float) -> None:
+    first, second = (
+        np.repeat(0.5 + 0.08 * np.tanh(3 * np.cos(2 * np.pi * (np.arange(128) + by) / period))[None], 128, 0)
+        for by in (0.0, shift)
+    )
+    views = (tensor(np.repeat(p[:, :, None], 3, 2)) for p in (first, second))
+    found = meeting.displacement(*views, torch.ones(1, 1, 128, 128))[0, :, 32:-32, 32:-32].numpy()
+    assert np.abs(np.median(found, (1, 2)) - [shift, 0]).max() < 0.1
+
+
 @pytest.mark.parametrize("size", [1, 3, 5, 7, 9])
 def test_means_are_of_the_pixels_that_are_there(size: int) -> None:
     x = torch.rand(2, 3, 21, 6, generator=torch.Generator().manual_seed(0))

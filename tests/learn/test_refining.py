@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from composer.learn.refining import GATE, accepted, gated
+from composer.learn.refining import BELIEVED, GATE, WHOLLY, accepted, believed, gated
 from composer.learn.runtime import ALIGNED, HALO, SIDE, TILE, changes
 from composer.records import Rect
 
@@ -25,6 +25,22 @@ def test_nothing_outside_the_mask_and_nothing_unsure(seed: int, strength: float)
     assert result.min() >= 0
     assert result.max() <= 1
     assert np.abs(result - composite).max() <= 0.36
+
+
+def test_what_is_proposed_around_is_believed_as_a_whole() -> None:
+    change, mask = np.full((3, 64, 64), 0.1, np.float32), np.ones((64, 64), np.float32)
+    mask[:, :8] = 0
+    sure = np.full((64, 64), 0.9, np.float32)
+    np.testing.assert_allclose(believed(change, sure, mask), sure)
+    sure[:, :8] = 0  # outside the mask nothing is asked
+    np.testing.assert_allclose(believed(change, sure, mask), sure)
+    sure[:, 24:] = 0.3
+    assert not believed(change, sure, mask).any()
+    change[:, :, 24:] = 0.01  # where little is proposed there is little to be sure of
+    found = believed(change, sure, mask)
+    np.testing.assert_allclose(found, sure, atol=1e-6)
+    even = believed(change, np.full((64, 64), BELIEVED + WHOLLY / 2, np.float32), mask)
+    np.testing.assert_allclose(even, (BELIEVED + WHOLLY / 2) / 2, atol=1e-4)
 
 
 def test_small_changes_are_not_made() -> None:

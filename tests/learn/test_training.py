@@ -130,7 +130,7 @@ def test_what_lies_beyond_the_halo_hardly_matters() -> None:
     padded = np.pad(planes, ((0, 0), (HALO, HALO), (HALO, HALO)))
     whole = network(padded)[:, HALO:-HALO, HALO:-HALO]
     tiled = changes(network, planes, lambda work, windows: [work(w) for w in windows])
-    assert np.abs(tiled - whole).max() < 0.1 * np.abs(whole).max()
+    assert np.abs(tiled - whole).max() < 0.12 * np.abs(whole).max()
     assert np.median(np.abs(tiled - whole)) < 1e-4 * np.abs(whole).max()
 
 
