@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from composer.records import Context, Event
 A = TypeVar("A")
 B = TypeVar("B")
 
-__all__ = ["over", "together"]
+__all__ = ["in_turn", "over", "together"]
 
 
 def over(context: Context, stage: str, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
@@ -40,3 +40,38 @@ def together(context: Context, work: Callable[[A], B], items: Iterable[A]) -> li
     if context.workers == 1 or len(everything) < 2:
         return [work(item) for item in everything]
     return over(replace(context, observe=lambda event: None), "", work, everything)
+
+
+def in_turn(
+    context: Context, work: Callable[[A], object], items: Iterable[A], of: Callable[[A], Iterable[Hashable]]
+) -> None:
+    """Apply `work` to items on the context's threads: those that share what they are `of` in order.
+
+    What all come to is what they would come to one by one.
+    """
+    everything = list(items)
+    if context.workers == 1 or len(everything) < 2:
+        for item in everything:
+            work(item)
+        return
+    last: dict[Hashable, Future[object]] = {}
+    with ThreadPoolExecutor(context.workers) as pool:
+
+        def after(before: list[Future[object]], item: A) -> object:
+            for future in before:  # each began before this one: none waits for ever
+                future.result()
+            return work(item)
+
+        futures = []
+        for item in everything:
+            shared = list(of(item))
+            futures.append(pool.submit(after, [last[k] for k in shared if k in last], item))
+            last.update(dict.fromkeys(shared, futures[-1]))
+        try:
+            for future in futures:
+                if context.cancelled():
+                    raise Cancelled("stopped on request; nothing was written")
+                future.result()
+        finally:
+            for future in futures:
+                future.cancel()

@@ -209,7 +209,7 @@ class FindSeams:
             regions = moving_regions(small, tiles, neighbours(seams, small.closed), context)
             claims = whole_regions(small, tiles, regions, seams)
             if (claims >= 0).any():
-                seams = find_seams(small, with_claims(small, tiles, claims), between, context)
+                seams = find_seams(small, with_claims(small, tiles, claims), between, context, seams)
         return replace(composition, seam_step=step, seams=seams)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.warp import place_in, place_on, shared_rect, window_of
-from composer.backend.parallel import together
+from composer.backend.parallel import in_turn, together
 from composer.records import Composition, Context, Rect, Tile
 
 Array = NDArray[Any]
@@ -48,6 +48,7 @@ def find_seams(
     tiles: Sequence[Tile],
     between: Differences | None = None,
     context: Context | None = None,
+    seams: Array | None = None,
 ) -> Array:
     """Assign every cell of a (reduced) canvas to a layer.
 
@@ -62,12 +63,16 @@ def find_seams(
         How visible a seam would be, found before for the same layers, whichever of their cells are valid.
     context : Context or None
         Whose threads to use; None works alone, to the same end.
+    seams : (H, W) int16 or None
+        Found before, when more or less of the layers was valid: only what that changes is decided anew.
 
     Returns
     -------
     (H, W) int16 array; cells that no layer covers belong to the nearest layer.
     """
-    labels = nearest_centre(composition, tiles)
+    labels, anew = nearest_centre(composition, tiles), set(range(len(tiles)))
+    if seams is not None:
+        labels, anew = _revised(composition, tiles, labels, seams)
     between, context = between or Differences(composition, tiles), context or Context()
     for level in range(LEVELS - 1, -1, -1):
 
@@ -77,27 +82,35 @@ def find_seams(
                 one, other = (tiles[k].valid[place_in(tiles[k], overlap.window, composition)] for k in pair)
                 _swap(labels, overlap, pair, one & other, level)
 
-        pairs = neighbours(labels, composition.closed)
+        pairs = [pair for pair in neighbours(labels, composition.closed) if anew.intersection(pair)]
         between.prepare(pairs, context)
-        for batch in _apart(pairs):
-            together(context, move, batch)
+        in_turn(context, move, _spread(pairs), lambda pair: pair)
     return _extend(labels)
 
 
-def _apart(pairs: Sequence[tuple[int, int]]) -> list[list[tuple[int, int]]]:
-    """Share pairs out among batches in which no layer comes twice: those do not touch each other's cells.
+def _revised(
+    composition: Composition, tiles: Sequence[Tile], nearest: Array, seams: Array
+) -> tuple[Array, set[int]]:
+    """Return seams in which only layers that are valid own cells, and the layers that this concerns."""
+    kept = np.zeros(seams.shape, bool)
+    for k, tile in enumerate(tiles):
+        place = place_on(composition, tile.rect)
+        kept[place] |= tile.valid & (seams[place] == k)
+    lost = ~kept & (nearest >= 0)
+    return np.where(kept, seams, nearest), {
+        *np.unique(seams[lost]).tolist(),
+        *np.unique(nearest[lost]).tolist(),
+    }
 
-    A layer's pairs keep their order, so the batches come to the same as pairs one by one.
-    """
-    batches: list[list[tuple[int, int]]] = []
-    after: Counter[int] = Counter()  # how many batches a layer's pairs have taken
+
+def _spread(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Order pairs so that those of one layer, which touch the same cells, lie apart but keep their order."""
+    after: Counter[int] = Counter()  # how many pairs come before a layer's next one
+    place = {}
     for pair in pairs:
-        place = max(after[k] for k in pair)
-        if place == len(batches):
-            batches.append([])
-        batches[place].append(pair)
-        after.update({k: place + 1 - after[k] for k in pair})
-    return batches
+        place[pair] = max(after[k] for k in pair)
+        after.update({k: place[pair] + 1 - after[k] for k in pair})
+    return sorted(pairs, key=place.__getitem__)
 
 
 def compact(tile: Tile) -> Tile:
@@ -280,11 +293,8 @@ def _blocks(values: Array, step: int, how: str) -> Array:
     if step == 1:
         return values
     height, width = (-(-n // step) * step for n in values.shape)
-    padded = np.pad(
-        values.astype(np.float32),
-        ((0, height - values.shape[0]), (0, width - values.shape[1])),
-        mode="edge",
-    )
+    beyond = 0, height - values.shape[0], 0, width - values.shape[1]
+    padded = cv2.copyMakeBorder(values.astype(np.float32), *beyond, cv2.BORDER_REPLICATE)
     mean = cv2.resize(padded, (width // step, height // step), interpolation=cv2.INTER_AREA)
     return mean if how == "mean" else mean > 0.999 if how == "all" else mean >= 0.5
 

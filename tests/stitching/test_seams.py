@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from composer.records import Camera, Composition, Context, Layer, Photo, Rect, Tile
 from composer.stitching.crop import largest_full_rectangle
-from composer.stitching.seams import Differences, _apart, find_seams, with_claims
+from composer.stitching.seams import Differences, _spread, find_seams, with_claims
 
 PHOTO = Photo("p", None, 100, 80, 3, "uint8")
 LAYER = Layer(PHOTO, Camera(np.eye(3), 100.0))
@@ -33,15 +34,27 @@ def picture(seed: int = 0, width: int = 160) -> np.ndarray:
     return np.random.default_rng(seed).uniform(0.4, 0.45, (80, width, 3)).astype(np.float32)
 
 
-def test_batches_of_pairs_keep_each_layers_order() -> None:
+def test_a_layers_pairs_lie_apart_and_in_order() -> None:
     pairs = [(i, j) for i in range(9) for j in range(i + 1, 9) if (i * j + i) % 3 != 1]
-    batches = _apart(pairs)
-    assert len(batches) < len(pairs)
-    for batch in batches:
-        assert len({k for pair in batch for k in pair}) == 2 * len(batch)
-    moved = [pair for batch in batches for pair in batch]
+    moved = _spread(pairs)
     for k in range(9):
         assert [p for p in moved if k in p] == [p for p in pairs if k in p]
+    together = [sum(bool({*a} & {*b}) for a, b in pairwise(order)) for order in (moved, pairs)]
+    assert 2 * together[0] < together[1]
+
+
+def test_seams_found_before_change_only_where_a_claim_is() -> None:
+    rng = np.random.default_rng(5)
+    base = rng.uniform(0.3, 0.6, (80, 300, 3)).astype(np.float32)
+    rects = [Rect(0, 0, 120, 80), Rect(80, 0, 220, 80), Rect(180, 0, 300, 80)]
+    tiles = [layer_tile(r, base + rng.normal(0, 0.05, base.shape)) for r in rects]
+    before = find_seams(canvas(3, 300), tiles)
+    claims = np.full(before.shape, -1, np.int16)
+    claims[30:50, 90:110] = 1 - before[40, 100]
+    after = find_seams(canvas(3, 300), with_claims(canvas(3, 300), tiles, claims), seams=before)
+    assert (after[30:50, 90:110] == claims[40, 100]).all()
+    assert (after[:, 170:] == before[:, 170:]).all()
+    assert (find_seams(canvas(3, 300), tiles, seams=before) == before).all()
 
 
 def test_a_seam_goes_around_something_that_only_one_photo_has() -> None:
