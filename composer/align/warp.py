@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -22,12 +23,14 @@ from composer.records import Composition, Context, Layer, Rect, Tile
 Array = NDArray[Any]
 
 __all__ = [
+    "compact",
     "meeting",
     "place_in",
     "place_on",
     "seam_step",
     "shared_rect",
     "source_shrink",
+    "values_of",
     "warp_all",
     "warp_layer",
     "warp_mask",
@@ -227,21 +230,37 @@ def seam_step(composition: Composition) -> int:
     return step
 
 
-def warp_all(small: Composition, context: Context, stage: str, correct: bool = True) -> list[Tile]:
+def warp_all(
+    small: Composition, context: Context, stage: str, correct: bool = True, compacted: bool = False
+) -> list[Tile]:
     """Warp every layer, whole, for a reduced composition, telling progress as `stage`.
 
     Returns
     -------
     list of Tile
-        Each `weight` is 0 at the photo's edges to 1 at its centre: the distance to the nearest edge.
+        Each `weight` is 0 at the photo's edges to 1 at its centre: the distance to the nearest edge. Tiles
+        are as `compact` returns them where that is asked for.
     """
-    return over(context, stage, lambda k: _warp_whole(small, k, context, correct), range(len(small.layers)))
+
+    def warp(k: int) -> Tile:
+        layer = small.layers[k]
+        pixels = store_of(context).pixels(layer.photo, source_shrink(small, layer))
+        tile = warp_small(small, layer, layer.rect, pixels, correct)
+        return compact(tile) if compacted else tile
+
+    return over(context, stage, warp, range(len(small.layers)))
 
 
-def _warp_whole(small: Composition, k: int, context: Context, correct: bool) -> Tile:
-    layer = small.layers[k]
-    pixels = store_of(context).pixels(layer.photo, source_shrink(small, layer))
-    return warp_small(small, layer, layer.rect, pixels, correct)
+def compact(tile: Tile) -> Tile:
+    """Return a tile in a third of its memory, image uint8, weight float16: enough to compare layers."""
+    weight = None if tile.weight is None else tile.weight.astype(np.float16)
+    image = cv2.convertScaleAbs(np.maximum(tile.image, 0), alpha=255).reshape(tile.image.shape)
+    return replace(tile, image=image, weight=weight)
+
+
+def values_of(tile: Tile) -> Array:
+    """Return a tile's image as float32, 0..1, also of a compact tile."""
+    return tile.image * np.float32(1 / 255) if tile.image.dtype == np.uint8 else np.asarray(tile.image)
 
 
 def warp_mask(small: Composition, layer: Layer, png: bytes) -> Array:

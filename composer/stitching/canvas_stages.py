@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from composer.align.projection import placed, reduced
 from composer.align.warp import (
+    compact,
     meeting,
     place_in,
     place_on,
@@ -43,7 +44,6 @@ from composer.stitching.mesh import Shift, find_shift, prepare, solve_meshes
 from composer.stitching.seams import (
     DETAIL,
     Differences,
-    compact,
     find_seams,
     nearest_centre,
     neighbours,
@@ -159,7 +159,7 @@ class LocalWarp:
 def _bent(composition: Composition, step: int, context: Context) -> Composition:
     """Bend layers by what flows between them on cells of `step` pixels."""
     small = reduced(composition, step)
-    tiles = one_a_bracket(small.layers, warp_all(small, context, "local warp"))
+    tiles = one_a_bracket(small.layers, warp_all(small, context, "local warp", compacted=True))
 
     def find(ij: tuple[int, int]) -> Shift | None:
         return find_shift(small, *ij, (tiles[ij[0]], tiles[ij[1]]))
@@ -196,7 +196,7 @@ class FindSeams:
     def _find(self, composition: Composition, context: Context) -> Composition:
         step = seam_step(composition)
         small = reduced(composition, step)
-        tiles = [compact(t) for t in one_a_bracket(small.layers, warp_all(small, context, "seams"))]
+        tiles = one_a_bracket(small.layers, warp_all(small, context, "seams", compacted=True))
         if any(la.photo.include for la in small.layers):
             tiles = with_claims(small, tiles, _included(small, tiles))
         if exposed_apart(small) and _integers(small):
@@ -222,7 +222,8 @@ def _finer(composition: Composition, small: Composition, context: Context) -> Ca
         tile = warp_small(
             fine, layer, rect, store_of(context).pixels(layer.photo, source_shrink(fine, layer))
         )
-        return compact(replace(tile, valid=np.broadcast_to(True, tile.valid.shape)))  # the coarse tile tells
+        valid = np.broadcast_to(True, tile.valid.shape)  # the coarse tile tells, and has the weight
+        return compact(replace(tile, valid=valid, weight=None))
 
     return warp
 

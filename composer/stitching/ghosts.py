@@ -17,10 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.warp import meeting, place_in, place_on, shared_rect, window_of
+from composer.align.warp import meeting, place_in, place_on, shared_rect, values_of, window_of
 from composer.backend.parallel import together
 from composer.records import Composition, Context, Rect, Tile
-from composer.stitching.seams import values_of
 
 Array = NDArray[Any]
 

@@ -71,7 +71,7 @@ def find_shift(composition: Composition, i: int, j: int, tiles: tuple[Tile, Tile
     i, j : int
         The layers.
     tiles : (Tile, Tile)
-        Both warped whole, their exposure corrected.
+        Both warped whole, their exposure corrected, compact.
 
     Returns
     -------
@@ -116,10 +116,10 @@ def _cells(layer: Layer, composition: Composition) -> tuple[float, float]:
 
 
 def _grey(image: Array, both: Array) -> Array:
-    """Return brightness as uint8, flat where not both layers are."""
-    grey = cv2.transform(image, np.full((1, image.shape[2]), 255 / image.shape[2], np.float32))
+    """Return the brightness of a compact image, flat where not both layers are."""
+    grey = cv2.transform(image, np.full((1, image.shape[2]), 1 / image.shape[2], np.float32))
     level = cv2.mean(grey, both.astype(np.uint8))[0]
-    return np.clip(np.where(both, grey, np.float32(level)) + 0.5, 0, 255).astype(np.uint8)
+    return np.where(both, grey, np.uint8(round(level)))
 
 
 def _flow(one: Array, other: Array, finest: int) -> Array:

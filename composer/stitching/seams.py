@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.align.warp import place_in, place_on, shared_rect, window_of
+from composer.align.warp import place_in, place_on, shared_rect, values_of, window_of
 from composer.backend.parallel import in_turn, together
 from composer.records import Composition, Context, Rect, Tile
 
@@ -27,11 +27,9 @@ Array = NDArray[Any]
 __all__ = [
     "DETAIL",
     "Differences",
-    "compact",
     "find_seams",
     "nearest_centre",
     "neighbours",
-    "values_of",
     "with_claims",
 ]
 
@@ -111,17 +109,6 @@ def _spread(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         place[pair] = max(after[k] for k in pair)
         after.update({k: place[pair] + 1 - after[k] for k in pair})
     return sorted(pairs, key=place.__getitem__)
-
-
-def compact(tile: Tile) -> Tile:
-    """Return a tile in a third of its memory: image uint8, weight float16. Seams need no more."""
-    weight = None if tile.weight is None else tile.weight.astype(np.float16)
-    return replace(tile, image=np.rint(tile.image * 255).clip(0, 255).astype(np.uint8), weight=weight)
-
-
-def values_of(tile: Tile) -> Array:
-    """Return a tile's image as float32, 0..1, also of a compact tile."""
-    return tile.image * np.float32(1 / 255) if tile.image.dtype == np.uint8 else np.asarray(tile.image)
 
 
 def with_claims(composition: Composition, tiles: Sequence[Tile], claims: Array) -> list[Tile]:
