@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from composer.align.features import Features
 from composer.align.homography import Pair
 from composer.align.matching import match_descriptors
+from composer.backend.parallel import together
+from composer.records import Context
 
 Array = NDArray[Any]
 
@@ -34,7 +36,7 @@ STRANGE = 0.2  # 1 - cosine of two features beyond which they say nothing
 SPREAD_SAMPLE = 32  # features by which the widest dimensions are told
 
 
-def count_votes(features: list[Features], sample: int = 300, seed: int = 0) -> Array:
+def count_votes(features: list[Features], context: Context | None = None, sample: int = 300) -> Array:
     """Count what two photographs seem to share, for every two, by their `sample` largest features.
 
     Up to 32 photographs are compared two by two; beyond, a k-d forest finds similar features.
@@ -45,10 +47,14 @@ def count_votes(features: list[Features], sample: int = 300, seed: int = 0) -> A
     """
     coarse = [f.descriptors[np.argsort(-f.sizes, kind="stable")[:sample]] for f in features]
     if len(features) > FEW:
-        return forest_votes(coarse, seed)
+        return forest_votes(coarse, context)
     votes = np.zeros((len(coarse), len(coarse)), np.float32)
-    for i, j in combinations(range(len(coarse)), 2):
+
+    def compare(pair: tuple[int, int]) -> None:
+        i, j = pair
         votes[i, j] = votes[j, i] = len(match_descriptors(coarse[i], coarse[j], 0.85))
+
+    together(context or Context(), compare, combinations(range(len(coarse)), 2))
     return votes
 
 
@@ -118,31 +124,35 @@ def _preferred(votes: Array, keep: int) -> set[tuple[int, int]]:
     return {(min(p), max(p)) for p in proposed}
 
 
-def forest_votes(descriptors: list[Array], seed: int = 0) -> Array:
+def forest_votes(descriptors: list[Array], context: Context | None = None) -> Array:
     """Count the features that two photographs seem to share, by a k-d forest.
 
     Parameters
     ----------
     descriptors : list of (N, D) float32, one a photo
         Unit length.
+    context : Context or None
+        Whose threads and seed to use.
 
     Returns
     -------
     (n, n) float32, symmetric, zero on the diagonal.
     """
-    n = len(descriptors)
+    n, context = len(descriptors), context or Context()
     every = np.concatenate(descriptors)
     of = np.repeat(np.arange(n), [len(d) for d in descriptors])
-    random = np.random.default_rng(seed)
     every, of = np.concatenate([every, np.zeros_like(every[:1])]), np.r_[of, -1]  # the last stands for none
     mates = np.full((len(every), NEAREST * TREES), -1)
     likeness = np.full(mates.shape, -1.0, np.float32)
-    for t in range(TREES):
+
+    def grow(t: int) -> None:
         columns = slice(t * NEAREST, (t + 1) * NEAREST)
-        leaves = _leaves(every, random)
+        leaves = _leaves(every, np.random.default_rng([context.seed, t]))
         for at in range(0, len(leaves), BATCH):
             batch = leaves[at : at + BATCH]
             mates[batch, columns], likeness[batch, columns] = _nearest(every[batch], of[batch])
+
+    together(context, grow, range(TREES))
     mates, likeness, of = mates[:-1], likeness[:-1], of[:-1]
     order = np.argsort(-likeness, axis=1, kind="stable")
     mates, likeness = (np.take_along_axis(a, order, 1) for a in (mates, likeness))

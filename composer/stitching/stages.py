@@ -152,7 +152,7 @@ class MatchPhotos:
             return [pair for ij, (_, pair) in sorted(tried.items()) if pair is not None]
 
         if self.pairs == "auto":
-            votes = count_votes(features, seed=context.seed)
+            votes = count_votes(features, context)
             found = match(likely_pairs(votes, self.keep))
             if len(photos) > FEW:
                 sizes = [(p.width, p.height) for p in photos]
