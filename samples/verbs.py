@@ -24,9 +24,13 @@ WIDTH, HEIGHT = 420, 280
 def cloned() -> list[Array]:
     """Put galaxies into an evening sky: mixed gradients keep what is stronger, sky or stars."""
     stars, sky = picture("hubble_deep_field.jpg"), picture("rocket.jpg")
-    stars = stars[100 : 100 + 260, 200 : 200 + sky.shape[1]]
-    mask = np.zeros(stars.shape[:2], np.uint8)
-    mask[:230] = 255
+    stars = stars[100 : 100 + 230, 200 : 200 + sky.shape[1]]
+    lit = (cv2.GaussianBlur(stars.max(2), (0, 0), 1.5) > 45).astype(np.uint8)
+    _, parts, boxes, _ = cv2.connectedComponentsWithStats(cv2.dilate(lit, np.ones((9, 9), np.uint8)))
+    left, top, right, bottom = boxes[:, 0], boxes[:, 1], *(boxes[:, :2] + boxes[:, 2:4]).T
+    whole = (left > 0) & (top > 0) & (right < stars.shape[1]) & (bottom < stars.shape[0])
+    whole[0] = False  # the dark between them; what the border cuts would darken its surroundings
+    mask = np.where(whole[parts], 255, 0).astype(np.uint8)
     return [stars, sky, composer.clone(stars, sky, mask, offset=(0, 0), mode="mixed").image]
 
 
