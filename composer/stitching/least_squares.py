@@ -23,6 +23,7 @@ State = TypeVar("State")
 
 __all__ = ["Equations", "Matches", "assembled", "in_parts", "larger_of_both", "minimise", "weighted_blocks"]
 
+SHRINK = 1 / 3  # of the damping, after a step that kept its promise
 DENSE = 600  # unknowns up to which the normal equations are an array: SciPy takes time to import
 PART = 4_000  # matches whose Jacobian is formed at once
 
@@ -128,13 +129,16 @@ def minimise(
 ) -> State:
     """Lower the cost by Levenberg-Marquardt until a step gains less than a share of `tolerance`.
 
-    `moved` may refuse a step by raising ComposerError.
+    Damping follows how much of what a step promised it kept (Nielsen, IMM-REP-1999-05). `moved` may refuse a
+    step by raising ComposerError.
     """
-    damping = 1e-3
+    damping, growth = 1e-3, 2.0
     cost, hessian, gradient = equations(state)
     for _ in range(iterations):
         diagonal = hessian.diagonal()
-        step = -_solve(hessian, damping * diagonal + 1e-9 * diagonal.max(), gradient)
+        damped = damping * diagonal + 1e-9 * diagonal.max()
+        step = -_solve(hessian, damped, gradient)
+        promised = float(step @ (damped * step - gradient))
         try:
             there = moved(state, step)
             trial = equations(there)
@@ -143,11 +147,13 @@ def minimise(
         if trial[0] < cost:
             gained = cost - trial[0]
             state, (cost, hessian, gradient) = there, trial
-            damping = max(damping / 8, 1e-9)
+            damping = max(damping * max(SHRINK, 1 - (2 * gained / promised - 1) ** 3), 1e-9)
+            growth = 2.0
             if gained < tolerance * cost:
                 break
         else:
-            damping *= 8
+            damping *= growth
+            growth *= 2
             if damping > 1e6:
                 break
     return state

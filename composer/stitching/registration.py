@@ -69,11 +69,13 @@ def register(
     """
     group, dropped = list(members), []
     inside = [p for p in pairs if p.i in set(group)]
+    found: _Fit | None = None
     while True:
         chosen = tuple(photos[k] for k in group)
         local = _renumbered(inside, group)
-        few = _thinned(local, ENOUGH_MATCHES)
-        found = _fit(chosen, few, model, huber_px)
+        if found is None:
+            few = _thinned(local, ENOUGH_MATCHES)
+            found, thinned = _fit(chosen, few, model, huber_px), few is not local
         errors = np.array([np.median(e) for e in found.errors])
         limit = _limit(chosen)
         if errors.max() <= limit or len(group) <= 2:
@@ -82,6 +84,7 @@ def register(
         inside = [p for p, wrong in zip(inside, false, strict=True) if not wrong]
         components = connected_groups(len(photos), inside)
         largest = next(c for c in components if set(c) <= set(group))
+        found = found.without(false) if largest == group else None
         why = f"its matches contradict those of the other photos ({errors.max():.0f} px apart)"
         dropped += [Unused(photos[k].name, why) for k in sorted(set(group) - set(largest))]
         group = largest
@@ -89,9 +92,9 @@ def register(
         if not inside:
             alone = Unused(photos[group[0]].name, why)
             return Registered((), (), 0.0, dropped=(*dropped, alone))
-    if few is not local and found.turning:
+    if thinned and found.turning:
         found = _to_all(local, found.turning, huber_px)
-    elif few is not local:
+    elif thinned:
         found = _fit(chosen, local, model, huber_px)
     links = tuple(Link(p.i, p.j, len(e), _rms(e)) for p, e in zip(local, found.errors, strict=True))
     rms = _rms(np.concatenate(found.errors))
@@ -120,6 +123,15 @@ class _Fit:
     model: Model
     unknowns: int
     turning: _Turning | None = None
+
+    def without(self, false: Array) -> _Fit | None:
+        """Return the same fit less some pairs; None where they had a say in it."""
+        turning = self.turning
+        if turning is None or any(np.asarray(turning.agrees)[false]):
+            return None
+        kept = np.flatnonzero(~false)
+        agreeing = replace(turning, agrees=[turning.agrees[k] for k in kept])
+        return replace(self, errors=[self.errors[k] for k in kept], turning=agreeing)
 
     def variance(self, huber_px: float, limit_px: float) -> float:
         """Cost a degree of freedom: more unknowns must pay for themselves; false matches count `limit_px`."""
