@@ -1,0 +1,51 @@
+"""Registration: cameras by what photos agree on, false pairs dropped."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from composer.align.homography import Pair
+from composer.records import Photo
+from composer.samples import rotation
+from composer.stitching import registration
+from composer.stitching.registration import register
+
+WIDTH, HEIGHT, FOCAL = 600, 400, 520.0
+K = np.array([[FOCAL, 0, 299.5], [0, FOCAL, 199.5], [0, 0, 1.0]])
+TURNS = [rotation(14 * k, 3 * (-1) ** k, k) for k in range(6)]
+PHOTOS = tuple(Photo(str(k), None, WIDTH, HEIGHT, 3, "uint8") for k in range(6))
+
+
+def pair(i: int, j: int, between: np.ndarray) -> Pair:
+    """Return what two photos match if they are turned so towards each other, seen to 0.2 pixels."""
+    rng = np.random.default_rng([i, j])
+    points = rng.uniform((0, 0), (WIDTH - 1, HEIGHT - 1), (400, 2))
+    matrix = K @ between @ np.linalg.inv(K)
+    there = np.c_[points, np.ones(400)] @ matrix.T
+    moved = there[:, :2] / there[:, 2:]
+    inside = ((moved > 0) & (moved < (WIDTH - 1, HEIGHT - 1))).all(1)
+    seen = moved[inside] + rng.normal(0, 0.2, (int(inside.sum()), 2))
+    return Pair(i, j, points[inside], seen, matrix, len(seen))
+
+
+def row() -> list[Pair]:
+    near = [(i, j) for i, j in combinations(range(6), 2) if j - i <= 2]
+    return [pair(i, j, TURNS[j] @ TURNS[i].T) for i, j in near]
+
+
+def test_a_false_pair_is_dropped_and_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fits, fit = [], registration._fit
+    monkeypatch.setattr(registration, "_fit", lambda *given: fits.append(len(given[1])) or fit(*given))
+    true = register(PHOTOS, tuple(row()), list(range(6)), "rotation", 2.0)
+    lie = pair(0, 5, rotation(8, 5, 3))
+    found = register(PHOTOS, (*row(), lie), list(range(6)), "rotation", 2.0)
+    assert fits == [len(row()), len(row()) + 1]  # it had no say, so nothing began anew
+    assert {(link.i, link.j) for link in found.links} == {(p.i, p.j) for p in row()}
+    assert found.rms_px == pytest.approx(true.rms_px, rel=1e-3)
+    for one, other in zip(found.cameras, true.cameras, strict=True):
+        assert one.focal_px == pytest.approx(other.focal_px, rel=1e-4)
+        turned = one.rotation @ found.cameras[0].rotation.T
+        assert np.abs(turned - other.rotation @ true.cameras[0].rotation.T).max() < 1e-4
