@@ -11,7 +11,7 @@ from pathlib import Path
 __all__ = ["allowance", "cores", "keep_freed", "peak_mb"]
 
 LEAST, MOST = 256 << 20, 4 << 30
-_LARGEST, _SPARE = 32 << 20, 64 << 20
+_SPARE = 64 << 20
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
@@ -41,18 +41,19 @@ def peak_mb() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
-def keep_freed() -> None:
+def keep_freed(largest: int = 8 << 20) -> None:
     """Have the C library keep up to 64 MiB a heap of what was freed, for the next array.
 
     Else glibc gives each array of a tile back to the system, which clears its pages before the next one:
     a fifth of the CPU time of finding features, of blending and of repairing. Threads share as many heaps as
     there are cores, or each new one may leave what it freed in a heap of its own: up to a quarter of the
-    memory that stitching takes. Other C libraries are left alone. For composer's own processes.
+    memory that stitching takes. Arrays of more than `largest` bytes still go back: photos come and go while
+    others stay, and would leave gaps. Other C libraries are left alone. For composer's own processes.
     """
     import ctypes
 
     with contextlib.suppress(OSError, AttributeError):
         mallopt = ctypes.CDLL("libc.so.6").mallopt
-        mallopt(_M_MMAP_THRESHOLD, _LARGEST)
+        mallopt(_M_MMAP_THRESHOLD, largest)
         mallopt(_M_TRIM_THRESHOLD, _SPARE)
         mallopt(_M_ARENA_MAX, cores())
