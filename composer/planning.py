@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.projection import placed
+from composer.backend.parallel import together
 from composer.errors import ImageTooLarge, NothingToStitch, PhotoError
 from composer.media.archive import load_plan
 from composer.media.decode import PhotoStore
@@ -125,20 +126,18 @@ def read_photos(
     unused: list[Unused] = []
     arrays = 0
     seen: dict[str, str] = {}
-    for source in expand(sources, unread=True):
+    given = expand(sources, unread=True)
+    files = [source for source in given if isinstance(source, Path)]
+    read = iter(together(context, lambda path: _header(path, context.max_memory), files))
+    for source in given:
         if isinstance(source, Path):
-            try:
-                photo = read_photo(source, context.max_memory)
-            except ImageTooLarge:
-                raise
-            except PhotoError as error:
-                if not source.exists():
-                    raise
-                unused.append(Unused(str(source), str(error).removeprefix(f"{source}: ")))
-                continue
+            photo = next(read)
         else:
             arrays += 1
             photo = photo_from_array(source, f"photo {arrays}")
+        if isinstance(photo, Unused):
+            unused.append(photo)
+            continue
         twin = seen.setdefault(photo.name if repeats else photo.sha256, photo.name)
         if twin != photo.name or any(p.name == photo.name for p in items):
             unused.append(
@@ -150,6 +149,18 @@ def read_photos(
         items = [with_lens(photo, lens, lens_fov) for photo in items]
     context.observe(Event("read headers", 1.0, time.perf_counter() - started))
     return Photos(tuple(items), tuple(unused))
+
+
+def _header(path: Path, max_memory: int) -> Photo | Unused:
+    """Read a photo's header, or say why it cannot be used."""
+    try:
+        return read_photo(path, max_memory)
+    except ImageTooLarge:
+        raise
+    except PhotoError as error:
+        if not path.exists():
+            raise
+        return Unused(str(path), str(error).removeprefix(f"{path}: "))
 
 
 def _too_few(found: Photos) -> str:
