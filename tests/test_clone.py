@@ -94,7 +94,14 @@ def test_masks_of_any_kind_select_alike() -> None:
     source, target, mask = picture(2), picture(1), disc()
     wanted = composer.clone(source, target, mask).image
     grey = np.where(mask, 128, 127).astype(np.uint8)
-    for given_mask in (grey, np.repeat(grey[:, :, None], 3, 2), mask.astype(np.float32), grey[:, :, None]):
+    floats = mask.astype(np.float32), mask.astype(np.float64)
+    for given_mask in (
+        grey,
+        np.repeat(grey[:, :, None], 3, 2),
+        grey[:, :, None],
+        *floats,
+        mask.view(np.uint8),
+    ):
         assert np.array_equal(composer.clone(source, target, given_mask).image, wanted)
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import composer
+from composer.api import refining
 from composer.cli import app
 from composer.errors import OptionError, OutputError, WeightsError
 from composer.learn import runtime
@@ -59,10 +60,23 @@ def test_types_and_what_is_outside_the_mask_stay(dtype: str, channels: int) -> N
     assert np.array_equal(found[sample.mask == 0], composite[sample.mask == 0])
 
 
+def test_an_empty_mask_is_told_and_needs_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(refining, "load_refiner", None)
+    photo, black = picture("coffee.png")[:40, :50], np.zeros((40, 50), np.uint8)
+    found = composer.refine(photo, black)
+    assert np.array_equal(found.image, photo)
+    assert not np.shares_memory(found.image, photo)
+    assert found.notes == ("the mask is empty; paint white where to look",)
+    for name, pixels in (("photo", photo), ("black", black)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    names = [str(tmp_path / f"{name}.png") for name in ("photo", "black", "out")]
+    result = CliRunner().invoke(app, ["refine", names[0], "--mask", names[1], "-o", names[2]])
+    assert (result.exit_code, "the mask is empty" in result.output) == (0, True)
+
+
 @needs_runtime
 def test_nothing_to_do_changes_nothing() -> None:
     photo = picture("coffee.png")[:200, :300]
-    assert np.array_equal(composer.refine(photo, np.zeros((200, 300)) > 0).image, photo)
     assert np.array_equal(composer.refine(photo, np.ones((200, 300)) > 0, strength=0).image, photo)
     same = composer.refine(photo, np.ones((200, 300)) > 0, other=photo).image
     assert np.abs(same.astype(int) - photo).mean() < 0.2
