@@ -22,7 +22,7 @@ from composer.media.inputs import SUFFIXES
 from composer.media.metadata import Metadata
 from composer.media.opening import reason
 from composer.media.png import png_chunks
-from composer.media.profiles import fitting
+from composer.media.profiles import fitting, profile_name
 from composer.media.radiance import write_exr, write_hdr
 from composer.media.tiff_write import alpha_plane, write_tiff
 
@@ -51,13 +51,7 @@ FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP",
     ".dzi": "Deep Zoom", ".hdr": "HDR", ".exr": "EXR",
 }  # fmt: skip
-STREAMED = (
-    "TIFF",
-    "PNG",
-    "Deep Zoom",
-    "HDR",
-    "EXR",
-)  # the others gather the canvas first
+STREAMED = "TIFF", "PNG", "Deep Zoom", "HDR", "EXR"  # the others gather the canvas first
 JPEG_QUALITY = 95
 _UNFINISHED: set[Path] = set()  # files and folders being written under temporary names
 JPEG_SEGMENT = 65000  # a marker's 64 kB less what Pillow puts in front
@@ -247,6 +241,7 @@ def write_bands(
     metadata = replace(metadata, icc=fitting(metadata.icc, 3 if kind == "WebP" else channels))
     target, notes = _target(kind, dtype), []
     if kind in ("HDR", "EXR"):
+        notes += _unheld(path, kind, metadata)
         bands = ((top, _as_float(rows), _as_float(covered)) for top, rows, covered in bands)
     elif target != dtype:
         notes.append(f"{path}: {kind} cannot hold {dtype}; written as {target} (use .tif to keep it)")
@@ -387,6 +382,14 @@ def _within_segments(path: Path, metadata: Metadata, notes: list[str]) -> Metada
             size = len(before) // 1000
             notes.append(f"{path}: {size} kB of {name} left out, JPEG holds 65 (use .tif or .png to keep it)")
     return Metadata(exif, metadata.icc, xmp)
+
+
+def _unheld(path: Path, kind: str, metadata: Metadata) -> list[str]:
+    """Say what of the metadata files of linear light do not hold."""
+    colours = profile_name(metadata.icc)
+    held = {"EXIF": metadata.exif, "XMP": metadata.xmp, f"profile ({colours})": colours != "sRGB"}
+    lost = [name for name, value in held.items() if value]
+    return [f"{path}: {', '.join(lost)} left out, {kind} has no place for it (.tif has)"] if lost else []
 
 
 def _write_jpeg(file: BinaryIO, image: Array, metadata: Metadata) -> None:
