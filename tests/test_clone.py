@@ -240,7 +240,7 @@ def test_the_command_needs_no_target_for_tiles(files: dict[str, Path], tmp_path:
 def test_the_command_says_what_is_wrong(files: dict[str, Path], tmp_path: Path) -> None:
     words = ["clone", str(files["source"]), str(files["target"]), "--mask", str(files["mask"]), "-o"]
     done = CliRunner().invoke(app, [*words, str(tmp_path / "o.png"), "--offset", "5"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "--offset 5: give 2 numbers, such as 120,-40" in done.output
     done = CliRunner().invoke(app, [*words, str(files["target"])])
     assert done.exit_code == 1

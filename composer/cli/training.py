@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -68,11 +69,14 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a learned stage on photographs of your own; SIGTERM saves the run, and --resume goes on."""
+    """Train a learned stage on photographs of your own; Ctrl-C saves the run, and --resume goes on."""
     if what is not What.refiner and (data is None or pairs is not None or model is not Model.residual):
         usage(f"{what.value} learns from photographs alone; give --data, and neither --model nor --pairs")
     quiet = quiet or os.environ.get("RANK", "0") != "0"  # of torchrun's processes the first one speaks
-    with on_terminate() as stopped:
+    with on_terminate() as told:
+
+        def stopped() -> bool:
+            return told() > 0
 
         def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> dict[str, float]:
             from composer.api.training import train_burst, train_detector, train_refiner
@@ -93,6 +97,8 @@ def train(
         found = guarded(work, debug, quiet)
     if not quiet:
         _tell(found, out, overfit)
+    if told() == signal.SIGINT:
+        raise typer.Exit(128 + signal.SIGINT)
 
 
 def _tell(found: dict[str, float], out: Path, overfit: bool) -> None:

@@ -139,10 +139,10 @@ def check_memory(name: str, width: int, height: int, decoded: int, stored: int, 
     ------
     ImageTooLarge
     """
-    what = f"{name}: {width} x {height} pixels need {decoded / 2**20:.0f} MB decoded"
+    what = f"{name}: {width} x {height} pixels need {math.ceil(decoded / 2**20)} MB decoded"
     if decoded > max_memory:
         raise ImageTooLarge(
-            f"{what}, more than the {max_memory / 2**20:.0f} MB allowed; scale it down or raise --max-memory"
+            f"{what}, more than the {max_memory >> 20} MB allowed; scale it down or raise --max-memory"
         )
     if decoded > BOMB_BYTES and decoded > BOMB_RATIO * stored:
         raise ImageTooLarge(

@@ -1,4 +1,4 @@
-"""`composer train` as a command: SIGTERM, going on, and one batch learnt by heart."""
+"""`composer train` as a command: signals, going on, and one batch learnt by heart."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_sigterm_saves_and_ends_well(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)], ids=str
+)
+def test_a_signal_saves_and_ends_well(number: int, status: int, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["train", "refiner", "--data", str(photos), "--out", str(out), "--size", "64", "--batch", "1"]
     command = [sys.executable, "-m", "composer", *arguments, "--width", "8", "--workers", "1"]
@@ -36,9 +39,9 @@ def test_sigterm_saves_and_ends_well(photos: Path, tmp_path: Path) -> None:
         log = out / "log.jsonl"
         while process.poll() is None and not (log.exists() and log.stat().st_size):
             time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == status
     assert "--resume" in said
     assert {p.name for p in out.iterdir()} == {"checkpoint.safetensors", "log.jsonl"}
 
