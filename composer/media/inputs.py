@@ -49,9 +49,10 @@ def expand(
     PhotoError
         A name that is nothing, a folder without photographs, a pattern that matches nothing.
     """
-    one = isinstance(sources, (str, Path, np.ndarray)) or not isinstance(sources, Iterable)
+    if isinstance(sources, (str, Path, np.ndarray)) or not isinstance(sources, Iterable):
+        sources = [sources]
     found: list[Path | NDArray[Any]] = []
-    for source in [sources] if one else sources:
+    for source in sources:
         if not isinstance(source, (str, Path)):
             found.append(source)
         elif os.path.isdir(source):
