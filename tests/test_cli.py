@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -282,6 +283,10 @@ def test_what_cannot_be_said_is_one_line(words: str) -> None:
     with open("/dev/full", "w") as full:
         done = subprocess.run([sys.executable, "-m", "composer", words], stdout=full, stderr=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (1, b"composer: standard output: No space left on device\n")
+
+
+def test_the_package_says_that_it_has_types() -> None:
+    assert resources.files("composer").joinpath("py.typed").is_file()
 
 
 def test_doctor_speaks_of_every_part() -> None:
