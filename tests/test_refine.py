@@ -134,6 +134,8 @@ def test_without_a_runtime_the_error_names_the_extra(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"composer-cv\[onnx\]"):
         composer.refine(picture("coffee.png"), np.ones((400, 600), bool))
+    with pytest.raises(WeightsError, match=r"composer-cv\[onnx\]"):
+        composer.stitch(["not there.jpg"], refine=True)
 
 
 def test_weights_of_another_kind_are_named(tmp_path: Path) -> None:

@@ -154,6 +154,8 @@ def stitch(
     ------
     NothingToStitch
         No two photos overlap; its `unused` says why for each.
+    WeightsError
+        Refining needs onnxruntime or torch; said before photos are read.
     PhotoError, OutputError, OptionError, DeviceError, Cancelled
 
     Examples
@@ -199,6 +201,10 @@ def stitch(
             "seams": {"ghosts": ghosts},
         }  # fmt: skip
         pipeline = stitching(blend, options, refine)
+    if refine:
+        from composer.learn.runtime import load_refiner
+
+        load_refiner("")  # to fail before photos are read
     if pipeline.single:
         raise OptionError("this pipeline changes photos one by one and stitches nothing; use run")
     pipeline = pipeline.with_options(settings or {})
