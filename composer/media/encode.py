@@ -111,13 +111,13 @@ def check_layers(path: Path, output: Path | None = None) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Check that a file can be made next to `path`.
+    """Check that a file can be made at `path`; a link there stays, and leads to the file.
 
     Raises
     ------
     OutputError
     """
-    folder = path.parent
+    folder = _led(path).parent
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give a file name")
     if not folder.is_dir():
@@ -142,6 +142,11 @@ def check_apart(path: Path, what: str) -> None:
         raise OutputError(f"{path}: {what} is no picture; give a name with another ending")
 
 
+def _led(path: Path) -> Path:
+    """Return where a link leads, or the path itself: /dev/stdout and people's links are not to be replaced."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
@@ -152,10 +157,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         The disk is full or the file cannot be written; nothing is left behind.
     """
     check_folder(path)
-    temporary = None
+    target, temporary = _led(path), None
     try:
         with tempfile.NamedTemporaryFile(
-            "w+b", dir=path.parent, prefix=".composer-", suffix=".part", delete=False
+            "w+b", dir=target.parent, prefix=".composer-", suffix=".part", delete=False
         ) as file:
             temporary = Path(file.name)
             _UNFINISHED.add(temporary)
@@ -165,7 +170,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror or reason(error)}); free some space, "
