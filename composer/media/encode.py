@@ -143,7 +143,7 @@ def check_apart(path: Path, what: str) -> None:
 
 
 def _led(path: Path) -> Path:
-    """Return where a link leads, or the path itself: /dev/stdout and people's links are not to be replaced."""
+    """Return where a link leads, or the path itself: /dev/stdout and people's links are not replaced."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
