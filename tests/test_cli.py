@@ -20,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import composer
+from composer.api.evaluating import FIGURES
 from composer.cli import app
 from composer.pipeline import stitching
 from composer.samples import photograph, room
@@ -209,6 +210,11 @@ def test_nothing_to_stitch_still_writes_the_summary(photos: Path, tmp_path: Path
 
 def test_help_says_what_memory_is_by_default() -> None:
     assert "half of what is free" in " ".join(re.sub("[│ ]+", " ", call("repair", "--help")[1]).split())
+
+
+def test_help_names_every_figure() -> None:
+    said = call("evaluate", "--help")[1]
+    assert [name for name in FIGURES if name not in said] == []
 
 
 def test_a_shell_completes_what_there_is() -> None:
