@@ -78,7 +78,10 @@ def test_an_empty_mask_is_told_and_needs_no_network(monkeypatch: pytest.MonkeyPa
 def test_nothing_to_do_changes_nothing() -> None:
     photo = picture("coffee.png")[:200, :300]
     assert np.array_equal(composer.refine(photo, np.ones((200, 300)) > 0, strength=0).image, photo)
-    same = composer.refine(photo, np.ones((200, 300)) > 0, other=photo).image
+    alone, beside = (composer.refine(photo, np.ones((200, 300)) > 0, other=o) for o in (None, photo))
+    assert "give one as other" in alone.notes[0]
+    assert beside.notes == ()
+    same = beside.image
     assert np.abs(same.astype(int) - photo).mean() < 0.2
 
 

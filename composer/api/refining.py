@@ -34,6 +34,8 @@ Source = str | Path | Array
 
 __all__ = ["refine"]
 
+LITTLE = 0.05  # share of a mask that changed below which a second view is asked for
+
 
 def refine(
     composite: Source,
@@ -111,6 +113,8 @@ def refine(
         else:
             network = load_refiner(str(weights))
             pixels, refusals, changed = _refined(picture, second, where, network, strength, context)
+            if other is None and changed < LITTLE * strength:
+                notes = ["without another photo of the place little is changed; give one as other"]
     context.observe(Event("refine", 1.0, time.perf_counter() - started))
     if output is not None:
         notes += write_picture(Path(output), pixels, picture.alpha, picture)
