@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 
+from composer.backend.cores import usable_cores
 from composer.backend.device import gpu_problem
 
 __all__ = ["Finding", "examine"]
@@ -58,7 +59,7 @@ def examine() -> list[Finding]:
         found.append(Finding(name, True if version else None, version or absent))
     problem = gpu_problem()
     found.append(Finding("gpu", True if problem is None else None, problem or _gpu_name()))
-    found.append(Finding("cores", True, f"{len(os.sched_getaffinity(0))} usable"))
+    found.append(Finding("cores", True, f"{usable_cores()} usable"))
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     found.append(Finding("memory", True, f"{pages / 2**30:.1f} GiB"))
     return found

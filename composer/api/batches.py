@@ -13,6 +13,7 @@ from composer.api.editing import edited
 from composer.api.jobs import allowed
 from composer.api.repairing import check_fill, kinds_of, repair
 from composer.api.stitching import stitch
+from composer.backend.cores import usable_cores
 from composer.batch import Batch, common_folder, files_below, folders_below, run_batch
 from composer.errors import OptionError, OutputError, PhotoError
 from composer.media.encode import FORMATS, check_suffix
@@ -298,7 +299,7 @@ def _check_folder(output: str | Path | None) -> None:
 
 def _share(max_memory: int | None, workers: int | None) -> int:
     """Return a worker's part of the bytes that all of them may take."""
-    return allowed(max_memory) // max(1, workers or len(os.sched_getaffinity(0)))
+    return allowed(max_memory) // max(1, workers or usable_cores())
 
 
 def _checked(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from composer.backend import resolve_device
+from composer.backend.cores import usable_cores
 from composer.backend.memory import allowance
 from composer.errors import OptionError
 from composer.records import Context, Event
@@ -32,7 +33,7 @@ def begun(
     watch = Stopwatch(observe)
     context = Context(
         resolve_device(device),
-        workers or len(os.sched_getaffinity(0)),
+        workers or usable_cores(),
         max_memory=allowed(max_memory),
         observe=watch,
         cancelled=cancelled or (lambda: False),

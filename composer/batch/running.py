@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from composer import __version__
+from composer.backend.cores import usable_cores
 from composer.batch.items import Item, check_items
 from composer.batch.journal import Journal, journal, settings_key
 from composer.batch.lock import locked
@@ -188,7 +189,7 @@ def _pool(scheduler: str | None, workers: int | None, count: int) -> Any:
         from composer.batch.cluster import Cluster
 
         return Cluster(scheduler)
-    return Processes(max(1, min(workers or len(os.sched_getaffinity(0)), count)))
+    return Processes(max(1, min(workers or usable_cores(), count)))
 
 
 def _moved(files: tuple[Made, ...], scratch: Path, folder: Path) -> str:
