@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
+NOTHING = 0.05  # decibels gained that are none
 USES = {"detector": "refine --detector", "burst": "fuse --method burst --weights"}
 
 
@@ -111,5 +112,7 @@ def _tell(found: dict[str, float], out: Path, overfit: bool) -> None:
         weights = next(p for p in sorted(out.glob("*.safetensors")) if p.stem != "checkpoint")
         use = USES.get(weights.stem, "refine --weights")
         typer.echo(f"{weights}  weights; use them with composer {use}")
+        if abs(found.get("gain_db", 1.0)) < NOTHING:
+            typer.echo("note      it changes next to nothing yet; go on with --resume and more --minutes")
     else:
         typer.echo(f"stopped; {out} holds the run, go on with --resume")

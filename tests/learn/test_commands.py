@@ -14,6 +14,7 @@ import skimage.data
 from PIL import Image
 from typer.testing import CliRunner
 
+from composer.api import training
 from composer.cli import app
 
 pytest.importorskip("torch")
@@ -58,3 +59,14 @@ def test_photographs_too_small_are_told(photos: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert "0 of 6 photographs have 288 pixels" in result.output
+
+
+@pytest.mark.parametrize(("gain", "told"), [(0.0, True), (2.0, False)])
+def test_a_network_that_does_nothing_yet_is_told(
+    gain: float, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "refiner.safetensors").touch()
+    monkeypatch.setattr(training, "train_refiner", lambda *_, **__: {"gain_db": gain})
+    result = CliRunner().invoke(app, ["train", "refiner", "--data", "photos", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert ("more --minutes" in result.output) == told
