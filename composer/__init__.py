@@ -1,4 +1,11 @@
-"""composer: stitch, blend and repair photographs. Importing it imports neither torch nor cupy."""
+"""Stitch, fuse, clone, harmonize, repair and refine photographs; evaluate what came of it.
+
+The verbs are functions: `stitch`, `fuse`, `clone`, `harmonize`, `repair`, `refine`, `run`, `evaluate`,
+`train_refiner` and others. They take paths, arrays in RGB or Pillow's images, and return a result whose
+`image` is the picture as an array (of `stitch`: each of its `panoramas`), or write it where `output` says.
+`repair_each`, `run_each` and `stitch_each` take folders. What goes wrong is a `ComposerError`. Importing
+composer imports neither torch nor cupy.
+"""
 
 from __future__ import annotations
 

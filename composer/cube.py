@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,26 @@ from composer.media.decode import decode
 from composer.media.encode import write_bands
 from composer.media.header import read_photo
 from composer.media.metadata import Metadata
+from composer.media.picture import check_target
 from composer.records import Composition, Context
 from composer.render import BlendStage, canvas_channels, output_dtype, render, render_bands
 from composer.stitching.relayout import FACES, cube_face, face_patch, reaching_pole
 
 Array = NDArray[Any]
 
-__all__ = ["with_face", "write_faces"]
+__all__ = ["check_faces", "with_face", "write_faces"]
+
+
+def check_faces(folder: Path, inputs: Iterable[object]) -> None:
+    """Check that no face in a folder is one of the inputs: photos, or faces that were retouched.
+
+    Raises
+    ------
+    OutputError
+    """
+    if folder.is_dir():
+        for face, suffix in product(FACES, (".png", ".tif")):
+            check_target(folder / f"{face}{suffix}", inputs)
 
 
 def write_faces(composition: Composition, folder: Path, blend: BlendStage, context: Context) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from composer.learn.refining import Refusal
 from composer.media.decode import decode
 from composer.media.header import read_photo
+from composer.media.picture import as_float
 from composer.records import Composition, Fault, Unused
 
 Array = NDArray[Any]
+NOTEBOOK = 1024  # pixels of a picture's longer side that notebooks show
 
 __all__ = [
     "Changed",
@@ -31,8 +36,34 @@ __all__ = [
 ]
 
 
+class _Shown:
+    """A result that is a picture: `numpy.asarray` gives it, and notebooks show it where it is in memory."""
+
+    pixels: Array | None
+
+    @property
+    def image(self) -> Array:
+        raise NotImplementedError
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """Return the picture as an array."""
+        return np.array(self.image, dtype, copy=copy)
+
+    def _repr_png_(self) -> bytes | None:
+        if self.pixels is None:
+            return None
+        height, width = self.pixels.shape[:2]
+        factor = min(1.0, NOTEBOOK / max(height, width))
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        small = np.asarray(cv2.resize(as_float(self.pixels), size, interpolation=cv2.INTER_AREA))
+        codes = (np.clip(np.nan_to_num(small), 0, 1) * 255 + 0.5).astype(np.uint8)
+        file = io.BytesIO()
+        Image.fromarray(codes[:, :, 0] if codes.shape[2:] == (1,) else codes).save(file, "PNG")
+        return file.getvalue()
+
+
 @dataclass(frozen=True)
-class Panorama:
+class Panorama(_Shown):
     """One panorama: its composition, and the picture in memory or the file it was written to.
 
     `numpy.asarray` of it is the picture.
@@ -47,7 +78,7 @@ class Panorama:
         The picture, small, and where it is valid; made for a report.
     """
 
-    composition: Composition
+    composition: Composition = field(repr=False)
     output: Path | None = None
     pixels: Array | None = field(default=None, repr=False, compare=False)
     valid: Array | None = field(default=None, repr=False, compare=False)
@@ -62,10 +93,6 @@ class Panorama:
         assert self.output is not None
         photo = read_photo(self.output, max_memory=sys.maxsize)
         return decode(photo)[:, :, : photo.channels]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return the picture as an array."""
-        return np.array(self.image, dtype, copy=copy)
 
     @property
     def photos(self) -> tuple[str, ...]:
@@ -86,6 +113,9 @@ class Stitched:
     unused: tuple[Unused, ...] = ()
     stages: tuple[tuple[str, float], ...] = ()
     peak_mb: float = 0.0
+
+    def _repr_png_(self) -> bytes | None:
+        return self.panoramas[0]._repr_png_() if len(self.panoramas) == 1 else None
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values, as `--summary` writes them."""
@@ -110,7 +140,7 @@ class Stitched:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edited:
+class Edited(_Shown):
     """One picture that a verb made; `numpy.asarray` of it is the picture.
 
     Attributes
@@ -138,10 +168,6 @@ class Edited:
             return self.pixels
         assert self.output is not None
         return decode(read_photo(self.output, max_memory=sys.maxsize))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        """Return the picture as an array."""
-        return np.array(self.image, dtype, copy=copy)
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values, as `--summary` writes them."""

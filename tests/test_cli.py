@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import composer
+from composer.api.evaluating import FIGURES
 from composer.cli import app
 from composer.pipeline import stitching
 from composer.samples import photograph, room
@@ -189,6 +191,13 @@ def test_wrong_usage_is_status_2(photos: Path, tmp_path: Path) -> None:
     assert call("stitch", "-o", tmp_path / "o.jpg")[0] == 2
     assert call("stitch", photos)[0] == 2
     assert call("stitch", photos, "-o", tmp_path / "o.jpg", "--projection", "globe")[0] == 2
+    for words in (
+        ("stitch", photos, "--fov", "axb"), ("stitch", photos, "--fov", "nan"),
+        ("stitch", photos, "--set", "a"), ("stitch", photos, "--patch", "down"),
+        ("repair", photos / "0.jpg", "--box", "1,2,3"),
+    ):  # fmt: skip
+        status, said = call(*words, "-o", tmp_path / "o.jpg", "-q")
+        assert (status, said.startswith(f"composer: {words[2]} {words[3]}: ")) == (2, True)
 
 
 def test_nothing_to_stitch_still_writes_the_summary(photos: Path, tmp_path: Path) -> None:
@@ -201,6 +210,11 @@ def test_nothing_to_stitch_still_writes_the_summary(photos: Path, tmp_path: Path
 
 def test_help_says_what_memory_is_by_default() -> None:
     assert "half of what is free" in " ".join(re.sub("[│ ]+", " ", call("repair", "--help")[1]).split())
+
+
+def test_help_names_every_figure() -> None:
+    said = call("evaluate", "--help")[1]
+    assert [name for name in FIGURES if name not in said] == []
 
 
 def test_a_shell_completes_what_there_is() -> None:
@@ -268,6 +282,17 @@ def test_without_standard_error_the_job_is_done(photos: Path, tmp_path: Path) ->
     command = f'"{sys.executable}" -m composer repair "{photos}/0.jpg" -o "{tmp_path}/a.jpg" 2>&-'
     subprocess.run(command, shell=True, check=True)
     assert (tmp_path / "a.jpg").exists()
+
+
+@pytest.mark.parametrize("words", ["doctor", "--help"])
+def test_what_cannot_be_said_is_one_line(words: str) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "composer", words], stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (1, b"composer: standard output: No space left on device\n")
+
+
+def test_the_package_says_that_it_has_types() -> None:
+    assert resources.files("composer").joinpath("py.typed").is_file()
 
 
 def test_doctor_speaks_of_every_part() -> None:

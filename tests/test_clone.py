@@ -94,7 +94,14 @@ def test_masks_of_any_kind_select_alike() -> None:
     source, target, mask = picture(2), picture(1), disc()
     wanted = composer.clone(source, target, mask).image
     grey = np.where(mask, 128, 127).astype(np.uint8)
-    for given_mask in (grey, np.repeat(grey[:, :, None], 3, 2), mask.astype(np.float32), grey[:, :, None]):
+    floats = mask.astype(np.float32), mask.astype(np.float64)
+    for given_mask in (
+        grey,
+        np.repeat(grey[:, :, None], 3, 2),
+        grey[:, :, None],
+        *floats,
+        mask.view(np.uint8),
+    ):
         assert np.array_equal(composer.clone(source, target, given_mask).image, wanted)
 
 
@@ -233,7 +240,7 @@ def test_the_command_needs_no_target_for_tiles(files: dict[str, Path], tmp_path:
 def test_the_command_says_what_is_wrong(files: dict[str, Path], tmp_path: Path) -> None:
     words = ["clone", str(files["source"]), str(files["target"]), "--mask", str(files["mask"]), "-o"]
     done = CliRunner().invoke(app, [*words, str(tmp_path / "o.png"), "--offset", "5"])
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert "--offset 5: give 2 numbers, such as 120,-40" in done.output
     done = CliRunner().invoke(app, [*words, str(files["target"])])
     assert done.exit_code == 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import composer
-from composer.errors import OptionError
+from composer.errors import OptionError, OutputError
 from composer.samples import circle
 
 
@@ -50,6 +50,18 @@ def test_laying_out_the_same_way_changes_nothing_but_rounding(plan: Path) -> Non
     off = np.abs(kept.image[:height].astype(float) - again.image[:height])
     assert np.median(off) == 0
     assert np.percentile(off, 95) <= 3
+
+
+def test_no_face_takes_the_place_of_a_photo_or_of_a_retouched_face(plan: Path, tmp_path: Path) -> None:
+    for k, name in enumerate(("back", "front", "alone")):
+        (tmp_path / f"{name}.png").write_bytes((plan.parent / f"{k}.png").read_bytes())
+    photos = [tmp_path / f"{name}.png" for name in ("back", "front")]
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    with pytest.raises(OutputError, match=r"front\.png: is one of the inputs"):
+        composer.stitch(photos, tmp_path / "a.jpg", cube=tmp_path, device="cpu")
+    with pytest.raises(OutputError, match=r"front\.png: is one of the inputs"):
+        composer.stitch(load=plan, cube=tmp_path, patches={"down": tmp_path / "front.png"}, device="cpu")
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
 def test_faces_show_the_panorama_and_come_back_where_they_were(plan: Path, tmp_path: Path) -> None:

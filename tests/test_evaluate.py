@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import composer
 from composer.api import evaluating
 from composer.cli import app
-from composer.errors import OptionError, OutputError, WeightsError
+from composer.errors import ComposerError, OptionError, OutputError, WeightsError
 from tests.learn.published import needs_lite0, needs_st_lpips
 from tests.test_report import Page
 
@@ -67,6 +67,36 @@ def test_what_has_no_partner_is_set_aside(folders: Path) -> None:
     Image.fromarray(PICTURE).save(folders / "truth" / "z.png")
     with pytest.raises(OptionError, match=r"none of 3 results can be measured; the first: .*0 pictures"):
         composer.evaluate(results, **asked)
+
+
+def test_folders_in_folders_are_named(folders: Path) -> None:
+    for name in ("a", "b", "empty"):
+        (folders / "results" / name).mkdir()
+    for name in ("a", "b"):
+        (folders / "results" / name / "c.png").write_bytes(b"no picture")
+    inside = folders / "results" / "a"
+    said = f"{inside} and 1 more: a folder in {folders / 'results'}, not looked into; give its own name"
+    assert composer.evaluate([folders / "results"], figures=["niqe"]).notes[0] == said
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (None, "result 1: is of type NoneType; give a path"),
+        ([], "there are no results"),
+        ([None], "NoneType"),
+    ],
+)
+def test_what_is_no_picture_is_told(given: object, message: str) -> None:
+    with pytest.raises(ComposerError, match=message):
+        composer.evaluate(given)
+
+
+def test_pillow_images_are_pictures() -> None:
+    shown = Image.fromarray(PICTURE)
+    assert (
+        composer.evaluate(shown, reference=shown, figures=["psnr_db"]).figures["result 1"]["psnr_db"] == 100
+    )
 
 
 def test_arrays_are_paired_by_place() -> None:
@@ -135,6 +165,20 @@ def test_st_lpips_is_measured() -> None:
     grey = composer.evaluate(SMALL[:, :, 0], reference=SMALL[:, :, 0], figures=["st_lpips"])
     assert grey.figures["result 1"] == {"st_lpips": 0}
     assert "24 pixels" in composer.evaluate(SMALL[:20], reference=SMALL[:20], figures=["st_lpips"]).notes[0]
+
+
+@needs_lite0
+def test_of_sets_too_what_cannot_be_read_is_set_aside(tmp_path: Path) -> None:
+    for name in ("made", "real"):
+        (tmp_path / name / "old").mkdir(parents=True)
+        for k in range(10):
+            Image.fromarray(PICTURE[8 * k : 8 * k + 64, :64]).save(tmp_path / name / f"{k}.png")
+    (tmp_path / "made" / "broken.png").write_bytes(b"no picture")
+    (tmp_path / "real" / "old" / "a.jpg").write_bytes(b"no picture")
+    found = composer.evaluate(tmp_path / "made", reference=str(tmp_path / "real"), sets=True)
+    assert found.sets["precision"] == 1
+    assert list(found.set_aside) == [str(tmp_path / "made" / "broken.png")]
+    assert f"{tmp_path / 'real' / 'old'}: a folder in {tmp_path / 'real'}, not looked into" in found.notes[0]
 
 
 @needs_lite0

@@ -193,7 +193,7 @@ def test_command_pastes_16_bit(tmp_path: Path) -> None:
     assert len(np.unique(found)) > 3000
     assert np.array_equal(found[27:], background[27:])
     bad = CliRunner().invoke(app, [w.replace("=-5,7", "=5") for w in paths])
-    assert bad.exit_code == 1
+    assert bad.exit_code == 2
     assert "whole pixels" in bad.output
 
 

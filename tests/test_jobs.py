@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+
 import cv2
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
+import composer
 from composer.api.jobs import allowed, one_thread_each
+from composer.backend.memory import cores
+from composer.doctor import examine
 from composer.errors import OptionError
+from composer.samples import room
 
 
 def blas_threads() -> set[int]:
@@ -35,3 +41,10 @@ def test_threads_of_libraries_are_held_to_one_and_given_back(monkeypatch: pytest
 def test_no_memory_at_all_is_refused(bytes_: int) -> None:
     with pytest.raises(OptionError, match="give more than nothing"):
         allowed(bytes_)
+
+
+def test_a_system_that_does_not_tell_which_cores_may_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    assert cores() == os.cpu_count()
+    assert composer.fuse(room()[:2], align="none", method="average").image.any()
+    assert "cores" in [finding.what for finding in examine()]

@@ -11,6 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import composer
+from composer.api import refining
 from composer.cli import app
 from composer.errors import OptionError, OutputError, WeightsError
 from composer.learn import runtime
@@ -59,12 +60,28 @@ def test_types_and_what_is_outside_the_mask_stay(dtype: str, channels: int) -> N
     assert np.array_equal(found[sample.mask == 0], composite[sample.mask == 0])
 
 
+def test_an_empty_mask_is_told_and_needs_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(refining, "load_refiner", None)
+    photo, black = picture("coffee.png")[:40, :50], np.zeros((40, 50), np.uint8)
+    found = composer.refine(photo, black)
+    assert np.array_equal(found.image, photo)
+    assert not np.shares_memory(found.image, photo)
+    assert found.notes == ("the mask is empty; paint white where to look",)
+    for name, pixels in (("photo", photo), ("black", black)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    names = [str(tmp_path / f"{name}.png") for name in ("photo", "black", "out")]
+    result = CliRunner().invoke(app, ["refine", names[0], "--mask", names[1], "-o", names[2]])
+    assert (result.exit_code, "the mask is empty" in result.output) == (0, True)
+
+
 @needs_runtime
 def test_nothing_to_do_changes_nothing() -> None:
     photo = picture("coffee.png")[:200, :300]
-    assert np.array_equal(composer.refine(photo, np.zeros((200, 300)) > 0).image, photo)
     assert np.array_equal(composer.refine(photo, np.ones((200, 300)) > 0, strength=0).image, photo)
-    same = composer.refine(photo, np.ones((200, 300)) > 0, other=photo).image
+    alone, beside = (composer.refine(photo, np.ones((200, 300)) > 0, other=o) for o in (None, photo))
+    assert "give one as other" in alone.notes[0]
+    assert beside.notes == ()
+    same = beside.image
     assert np.abs(same.astype(int) - photo).mean() < 0.2
 
 
@@ -120,6 +137,8 @@ def test_without_a_runtime_the_error_names_the_extra(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WeightsError, match=r"composer-cv\[onnx\]"):
         composer.refine(picture("coffee.png"), np.ones((400, 600), bool))
+    with pytest.raises(WeightsError, match=r"composer-cv\[onnx\]"):
+        composer.stitch(["not there.jpg"], refine=True)
 
 
 def test_weights_of_another_kind_are_named(tmp_path: Path) -> None:

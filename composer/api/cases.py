@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +13,25 @@ from numpy.typing import NDArray
 
 from composer.backend.channels import finite_pixels
 from composer.errors import OptionError
-from composer.media.inputs import expand
+from composer.media.inputs import among, expand
 from composer.media.picture import Picture, as_float, read_mask, read_picture
 
 Array = NDArray[Any]
 Source = str | Path | Array
 Sources = Sequence[Source] | Source
 
-__all__ = ["Case", "Pair", "Source", "Sources", "case_of", "expanded", "pairs", "pixels_of"]
+__all__ = [
+    "Case",
+    "Pair",
+    "Source",
+    "Sources",
+    "case_of",
+    "expanded",
+    "name_of",
+    "pairs",
+    "passed_over",
+    "pixels_of",
+]
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,20 @@ class Case:
 
 def expanded(sources: Sources) -> list[Path | Array]:
     """Return files and arrays in order, of one or several names."""
-    return expand([sources] if isinstance(sources, (str, Path, np.ndarray)) else sources)
+    return expand(sources)
+
+
+def passed_over(sources: Sources | None) -> list[str]:
+    """Return a sentence on each folder that has folders of photographs in it, which are not looked into."""
+    named = sources if isinstance(sources, (list, tuple)) else [sources]
+    notes = []
+    for folder in (Path(n) for n in named if isinstance(n, (str, Path)) and Path(n).is_dir()):
+        inner = sorted(p for p in folder.iterdir() if p.is_dir() and os.access(p, os.R_OK | os.X_OK))
+        holding = [p for p in inner if among(q.name for q in p.iterdir())]
+        if holding:
+            more = f" and {len(holding) - 1} more" if len(holding) > 1 else ""
+            notes.append(f"{holding[0]}{more}: a folder in {folder}, not looked into; give its own name")
+    return notes
 
 
 def pairs(results: list[Path | Array], given: Mapping[str, Sources | None]) -> list[Pair]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.api.cases import Case, Pair, Sources, case_of, expanded, pairs, pixels_of
+from composer.api.cases import Case, Pair, Sources, case_of, expanded, name_of, pairs, passed_over, pixels_of
 from composer.errors import Cancelled, OptionError, PhotoError, WeightsError
 from composer.learn.published import LITE0, ST_LPIPS, absent
 from composer.media.picture import read_picture
 from composer.quality.metrics import compared
 from composer.quality.niqe import niqe
 from composer.quality.seams import outline_distance, seam_step, seam_visibility
-from composer.quality.sets import compared_sets
+from composer.quality.sets import check_sizes, compared_sets
 from composer.records import Event
 from composer.report import Judged, as_shown, check_page, write_figures
 from composer.results import Evaluation
@@ -95,12 +95,15 @@ def evaluate(
         check_page(Path(report))
     watch = _Watch(observe or (lambda event: None), cancelled or (lambda: False))
     sources = expanded(results)
+    if not sources:
+        raise OptionError("there are no results; give pictures, or a folder of them")
     if sets:
         if figures or not (report is mask is other is None):
             raise OptionError("sets are compared whole; leave out mask, other, figures and report")
-        return _as_sets(sources, reference, watch)
+        return _as_sets(sources, reference, watch, passed_over(results))
     given = {"reference": reference, "mask": mask, "other": other}
-    wanted, notes = _wanted(figures, given)
+    wanted, lacking = _wanted(figures, given)
+    notes = [*passed_over(results), *lacking]
     found: dict[str, dict[str, float]] = {}
     aside: dict[str, str] = {}
     judged: list[Judged] = []
@@ -201,30 +204,40 @@ def _judged(case: Case, figures: dict[str, float]) -> Judged:
     return Judged(case.name, figures, as_shown(case.pixels, case.reference, case.mask), case.picture.profile)
 
 
-def _as_sets(results: list[Path | Array], reference: Sources | None, watch: _Watch) -> Evaluation:
+def _as_sets(
+    results: list[Path | Array], reference: Sources | None, watch: _Watch, notes: list[str]
+) -> Evaluation:
     if reference is None:
         raise OptionError("sets are compared with a reference; give a folder of pictures")
     problem = absent(LITE0)
     if problem:
         raise WeightsError(f"sets: {problem}")
-    wanted = expanded(reference)
-    both = [*results, *wanted]
-    features = np.concatenate(list(_features(both, watch)))
-    notes = []
-    fewer = min(len(results), len(wanted))
+    both = results, expanded(reference)
+    check_sizes(*map(len, both))
+    aside: dict[str, str] = {}
+    features = [_features(some, watch, aside) for some in both]
+    check_sizes(*map(len, features))
+    notes = [*notes, *passed_over(reference)]
+    fewer = min(map(len, features))
     if fewer < 50:
         notes.append(f"a set has {fewer} pictures only: the figures of sets below 50 scatter much")
-    return Evaluation(
-        {}, sets=compared_sets(features[: len(results)], features[len(results) :]), notes=tuple(notes)
-    )
+    found = compared_sets(np.stack(features[0]), np.stack(features[1]))
+    return Evaluation({}, sets=found, notes=tuple(notes), set_aside=aside)
 
 
-def _features(sources: list[Path | Array], watch: _Watch) -> Iterator[Array]:
-    """Yield the features of pictures, some at a time."""
+def _features(sources: list[Path | Array], watch: _Watch, aside: dict[str, str]) -> list[Array]:
+    """Return the features of a set's pictures, some at a time; those that cannot be read are in `aside`."""
     from composer.learn.features import network_input, picture_features
 
+    found: list[Array] = []
     for start in range(0, len(sources), TOGETHER):
-        some = sources[start : start + TOGETHER]
-        pictures = (pixels_of(read_picture(s, f"picture {start + k + 1}"))[0] for k, s in enumerate(some))
-        yield picture_features(np.stack([network_input(p) for p in pictures]))
+        inputs = []
+        for place, source in enumerate(sources[start : start + TOGETHER], start):
+            name = name_of(source, place)
+            try:
+                inputs.append(network_input(pixels_of(read_picture(source, name))[0]))
+            except PhotoError as error:
+                aside[name] = str(error)
+        found += list(picture_features(np.stack(inputs))) if inputs else []
         watch.passed(min(start + TOGETHER, len(sources)), len(sources))
+    return found

@@ -100,9 +100,10 @@ def _selected(mask: str | Path | Array) -> Array:
     """Return where a mask is above one half, (H, W) bool."""
     if isinstance(mask, np.ndarray) and mask.dtype == bool and mask.ndim == 2:
         return mask
-    if isinstance(mask, np.ndarray) and mask.ndim == 2:
+    if isinstance(mask, np.ndarray) and mask.ndim == 2 and mask.dtype.kind == "u":
         codes = read_picture(mask, "mask").pixels[:, :, 0]
-        return np.asarray(codes > np.float32(TOP[codes.dtype.name] / 2))
+        half = 0.5 if codes.max() == 1 else TOP[codes.dtype.name] / 2
+        return np.asarray(codes > np.float32(half))
     return read_mask(mask) > 0.5
 
 

@@ -34,6 +34,8 @@ Source = str | Path | Array
 
 __all__ = ["refine"]
 
+LITTLE = 0.05  # share of a mask that changed below which a second view is asked for
+
 
 def refine(
     composite: Source,
@@ -98,16 +100,22 @@ def refine(
         check_target(Path(output), (composite, mask, other))
     started = time.perf_counter()
     refusals: list[Refusal] = []
+    notes = ["pix2pix made it: nothing was bounded or tested"] if published else []
     with one_thread_each():
         if mask is None and not published:
             where = _proposed(picture, second, Path(detector), context)
-        if published:
+        if not (where > 0).any():
+            pixels, changed = picture.pixels.copy(), 0.0
+            empty = "the detector marks nothing" if mask is None else "the mask is empty"
+            notes = [f"{empty}; paint white where to look"]
+        elif published:
             pixels, changed = _translated(picture, second, where * np.float32(strength), Path(weights))
         else:
             network = load_refiner(str(weights))
             pixels, refusals, changed = _refined(picture, second, where, network, strength, context)
+            if other is None and changed < LITTLE * strength:
+                notes = ["without another photo of the place little is changed; give one as other"]
     context.observe(Event("refine", 1.0, time.perf_counter() - started))
-    notes = ["pix2pix made it: nothing was bounded or tested"] if published else []
     if output is not None:
         notes += write_picture(Path(output), pixels, picture.alpha, picture)
     elif picture.alpha is not None:

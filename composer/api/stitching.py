@@ -10,7 +10,7 @@ from typing import Any, get_args
 from composer.api.editing import edited
 from composer.api.jobs import begun, one_thread_each
 from composer.backend.memory import peak_mb
-from composer.cube import with_face, write_faces
+from composer.cube import check_faces, with_face, write_faces
 from composer.errors import OptionError
 from composer.media.archive import check_saving, save_plan
 from composer.media.encode import check_apart, check_folder, check_layers, check_output
@@ -154,6 +154,8 @@ def stitch(
     ------
     NothingToStitch
         No two photos overlap; its `unused` says why for each.
+    WeightsError
+        Refining needs onnxruntime or torch; said before photos are read.
     PhotoError, OutputError, OptionError, DeviceError, Cancelled
 
     Examples
@@ -199,6 +201,10 @@ def stitch(
             "seams": {"ghosts": ghosts},
         }  # fmt: skip
         pipeline = stitching(blend, options, refine)
+    if refine:
+        from composer.learn.runtime import load_refiner
+
+        load_refiner("")  # to fail before photos are read
     if pipeline.single:
         raise OptionError("this pipeline changes photos one by one and stitches nothing; use run")
     pipeline = pipeline.with_options(settings or {})
@@ -208,10 +214,16 @@ def stitch(
             if include or exclude or ghosts != "keep":
                 raise OptionError("masks and ghosts shape a plan, and a loaded one is made; stitch anew")
             plan, context = loaded_plan(Path(load), pipeline, context)
+            if cube is not None:
+                shown = (la.photo.path for c in plan.compositions for la in c.layers)
+                check_faces(Path(cube), [*shown, *(patches or {}).values()])
         else:
             found = with_masks(read_photos(photos, context, lens, lens_fov), include, exclude)
+            given = [*(p.path for p in found.items), *(u.photo for u in found.unused)]
             if target is not None:
-                check_target(target, [*(p.path for p in found.items), *(u.photo for u in found.unused)])
+                check_target(target, given)
+            if cube is not None:
+                check_faces(Path(cube), [*given, *(patches or {}).values()])
             if save is not None:
                 check_saving(Path(save), found.items)
             if template is not None:

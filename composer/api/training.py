@@ -273,7 +273,7 @@ def _photographs(data: Data, least: int) -> Split:
     ------
     TrainingError
     """
-    photos = [reduced_photo(p) for p in expand([data] if isinstance(data, (str, Path)) else data)]
+    photos = [reduced_photo(p) for p in expand(data)]
     usable = [p for p in photos if p is not None and min(p.shape[:2]) >= least]
     if len(usable) < min(len(photos), 6):
         raise TrainingError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: threads go over photos and tiles
 gc.set_threshold(20_000)  # else a tenth of the start goes into looking for cycles among modules
@@ -27,6 +28,7 @@ from composer.cli import (
     stitching,
     training,
 )
+from composer.errors import ComposerError
 
 __all__ = ["app", "main"]
 
@@ -83,5 +85,13 @@ def doctor() -> None:
 
 
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line; what cannot be said or noted when the job is over is one line too."""
+    try:
+        app()
+    except (ComposerError, OSError) as error:
+        message = str(error)
+        if isinstance(error, OSError):
+            message = f"{error.filename or 'standard output'}: {error.strerror or error}"
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # else it is tried again at the very end
+        typer.echo(f"composer: {message}", err=True)
+        sys.exit(1)

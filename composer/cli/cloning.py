@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from composer.cli.options import Debug, MaxMemory, Quiet, Summary, Workers, as_bytes
-from composer.cli.running import check_summary, guarded, write_json
+from composer.cli.running import check_summary, guarded, usage, write_json
 
 if TYPE_CHECKING:
     from composer.records import Event
@@ -94,12 +94,10 @@ def clone(
 
 def _numbers(text: str, count: int, kind: type, name: str, example: str) -> tuple[Any, ...]:
     """Read numbers with commas between them."""
-    from composer.errors import OptionError
-
     try:
         found = tuple(kind(part) for part in text.split(","))
     except ValueError:
         found = ()
     if len(found) != count:
-        raise OptionError(f"{name} {text}: give {count} numbers, such as {example}")
+        usage(f"{name} {text}: give {count} numbers, such as {example}")
     return found

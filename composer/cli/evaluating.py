@@ -35,7 +35,11 @@ def evaluate(
     ] = None,
     figure: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="Measure this: psnr_db, ssim, ... [all that can be]"),
+        typer.Option(
+            metavar="NAME",
+            help="Measure this alone: psnr_db, ssim, ms_ssim, delta_e, gradient_error, st_lpips, "
+            "seam_visibility, seam_step, niqe; may be repeated. All that can be is measured by default.",
+        ),
     ] = None,
     sets: Annotated[
         bool, typer.Option("--sets", help="Compare results with references as sets: KID, coverage, ...")

@@ -20,7 +20,7 @@ from composer.cli.options import (
     Workers,
     as_bytes,
 )
-from composer.cli.running import check_summary, guarded, write_json
+from composer.cli.running import check_summary, guarded, usage, write_json
 
 if TYPE_CHECKING:
     from composer.records import Event
@@ -90,12 +90,10 @@ def _spoken(colour: tuple[float, float, float]) -> str:
 
 def _offset(text: str | None) -> tuple[int, int] | None:
     """Read X,Y."""
-    from composer.errors import OptionError
-
     if text is None:
         return None
     try:
         x, y = (int(k) for k in text.split(","))
     except ValueError:
-        raise OptionError(f"--offset {text}: write whole pixels right and down, as 120,-40") from None
+        usage(f"--offset {text}: write whole pixels right and down, as 120,-40")
     return x, y

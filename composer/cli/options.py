@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from composer.cli.running import usage
+
 __all__ = [
     "Debug",
     "Device",
@@ -81,12 +83,10 @@ def as_bytes(megabytes: int | None) -> int | None:
 
 def as_settings(texts: list[str]) -> dict[str, str]:
     """Read STAGE.OPTION=VALUE."""
-    from composer.errors import OptionError
-
     pairs = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or "." not in key:
-            raise OptionError(f"--set {text}: write STAGE.OPTION=VALUE")
+            usage(f"--set {text}: write STAGE.OPTION=VALUE")
         pairs[key] = value
     return pairs

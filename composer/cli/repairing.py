@@ -190,12 +190,10 @@ def _listed(text: str) -> list[str]:
 
 def _box(text: str) -> tuple[int, ...]:
     """Read X,Y,W,H."""
-    from composer.errors import OptionError
-
     try:
         x, y, width, height = (int(part) for part in text.split(","))
     except ValueError:
-        raise OptionError(f"--box {text}: write X,Y,WIDTH,HEIGHT in pixels, as 40,30,200,16") from None
+        usage(f"--box {text}: write X,Y,WIDTH,HEIGHT in pixels, as 40,30,200,16")
     return x, y, width, height
 
 

@@ -131,14 +131,30 @@ def _end_now(number: int) -> NoReturn:
 
 
 @contextmanager
-def on_terminate() -> Iterator[Callable[[], bool]]:
-    """Yield whether SIGTERM came, which then does not end the process: the job is to end itself."""
-    told = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda number, frame: told.set())
+def on_terminate() -> Iterator[Callable[[], int]]:
+    """Yield what says which signal came, 0 for none: SIGTERM, SIGHUP, or Ctrl-C once.
+
+    They then do not end the process: the job is to end itself. A second Ctrl-C ends it.
+    """
+    told = 0
+
+    def take(number: int, frame: object) -> None:
+        nonlocal told
+        told = told or number
+        if number == signal.SIGINT:
+            signal.signal(number, signal.default_int_handler)
+
+    mine = {signal.SIG_DFL, signal.default_int_handler}  # nohup's, and a shell's for jobs behind it, stay
+    before = {
+        n: h for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT) if (h := signal.getsignal(n)) in mine
+    }
+    for number in before:
+        signal.signal(number, take)
     try:
-        yield told.is_set
+        yield lambda: told
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -193,25 +193,21 @@ def stitch(
 
 def _fov(text: str | None) -> tuple[float, float]:
     """Read degrees across, or across x down."""
-    from composer.errors import OptionError
-
     across, _, down = (text or "0").lower().partition("x")
     try:
         found = float(across), float(down or 0)
     except ValueError:
         found = -1.0, 0.0
-    if min(found) < 0:
-        raise OptionError(f"--fov {text}: write degrees across, or across and down, as 120 or 360x180")
+    if not min(found) >= 0:
+        usage(f"--fov {text}: write degrees across, or across and down, as 120 or 360x180")
     return found
 
 
 def _patches(texts: list[str]) -> dict[str, str]:
-    from composer.errors import OptionError
-
     pairs = [text.partition("=") for text in texts]
     for face, equals, file in pairs:
         if not equals or not file:
-            raise OptionError(f"--patch {face}: write FACE=FILE, such as down=down.png")
+            usage(f"--patch {face}: write FACE=FILE, such as down=down.png")
     return {face: file for face, _, file in pairs}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 
+NOTHING = 0.05  # decibels gained that are none
 USES = {"detector": "refine --detector", "burst": "fuse --method burst --weights"}
 
 
@@ -68,11 +70,14 @@ def train(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a learned stage on photographs of your own; SIGTERM saves the run, and --resume goes on."""
+    """Train a learned stage on photographs of your own; Ctrl-C saves the run, and --resume goes on."""
     if what is not What.refiner and (data is None or pairs is not None or model is not Model.residual):
         usage(f"{what.value} learns from photographs alone; give --data, and neither --model nor --pairs")
     quiet = quiet or os.environ.get("RANK", "0") != "0"  # of torchrun's processes the first one speaks
-    with on_terminate() as stopped:
+    with on_terminate() as told:
+
+        def stopped() -> bool:
+            return told() > 0
 
         def work(observe: Callable[[Event], None], cancelled: Callable[[], bool]) -> dict[str, float]:
             from composer.api.training import train_burst, train_detector, train_refiner
@@ -93,6 +98,8 @@ def train(
         found = guarded(work, debug, quiet)
     if not quiet:
         _tell(found, out, overfit)
+    if told() == signal.SIGINT:
+        raise typer.Exit(128 + signal.SIGINT)
 
 
 def _tell(found: dict[str, float], out: Path, overfit: bool) -> None:
@@ -105,5 +112,7 @@ def _tell(found: dict[str, float], out: Path, overfit: bool) -> None:
         weights = next(p for p in sorted(out.glob("*.safetensors")) if p.stem != "checkpoint")
         use = USES.get(weights.stem, "refine --weights")
         typer.echo(f"{weights}  weights; use them with composer {use}")
+        if abs(found.get("gain_db", 1.0)) < NOTHING:
+            typer.echo("note      it changes next to nothing yet; go on with --resume and more --minutes")
     else:
         typer.echo(f"stopped; {out} holds the run, go on with --resume")

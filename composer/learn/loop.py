@@ -40,6 +40,7 @@ CHECKPOINT = "checkpoint.safetensors"
 SAVE_EVERY_S = 120.0
 OVERFIT_S, LEARNT = 24.0, 0.6  # for one batch learnt by heart at most; the share of the loss left at most
 RECENT = 100  # steps that warnings look back on
+EXPORTING = "next the weights are written; an ONNX file takes a minute or two"
 LOADER_BOUND = 0.4  # share of the time spent waiting for samples that is worth a warning
 
 
@@ -283,16 +284,23 @@ class _Run:
             board.close()
 
     def finish(self) -> dict[str, float]:
-        """Validate, and write weights, grid and model card."""
-        out, found = self.session.out, self.model.validate()
+        """Validate, and write weights, grid and model card; who observes is told, as the minutes are over."""
+        out, observe, started = self.session.out, self.session.observe, time.monotonic()
+        observe(Event("train", 1.0, self.seconds))
+        observe(Event("validate", 0.0))
+        found = self.model.validate()
         write_image(out / "grid.png", self.model.grid())
         about = {
             **self.model.about, "steps": str(self.steps), "seconds": str(round(self.seconds)),
             "data_sha256": self.model.digest, "recipe": json.dumps(asdict(self.model.recipe)),
             "torch": torch.__version__, "validation": json.dumps(found), "licence": "MIT",
         }  # fmt: skip
+        validated = time.monotonic()
+        observe(Event("validate", 1.0, validated - started, EXPORTING))
+        observe(Event("write", 0.0, message=EXPORTING))
         self.model.write(out, about)
         (out / "card.md").write_text(_card(about, found))
+        observe(Event("write", 1.0, time.monotonic() - validated))
         return found
 
     def learnt(self) -> dict[str, float]:

@@ -22,7 +22,7 @@ from composer.media.inputs import SUFFIXES
 from composer.media.metadata import Metadata
 from composer.media.opening import reason
 from composer.media.png import png_chunks
-from composer.media.profiles import fitting
+from composer.media.profiles import fitting, profile_name
 from composer.media.radiance import write_exr, write_hdr
 from composer.media.tiff_write import alpha_plane, write_tiff
 
@@ -51,13 +51,7 @@ FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP",
     ".dzi": "Deep Zoom", ".hdr": "HDR", ".exr": "EXR",
 }  # fmt: skip
-STREAMED = (
-    "TIFF",
-    "PNG",
-    "Deep Zoom",
-    "HDR",
-    "EXR",
-)  # the others gather the canvas first
+STREAMED = "TIFF", "PNG", "Deep Zoom", "HDR", "EXR"  # the others gather the canvas first
 JPEG_QUALITY = 95
 _UNFINISHED: set[Path] = set()  # files and folders being written under temporary names
 JPEG_SEGMENT = 65000  # a marker's 64 kB less what Pillow puts in front
@@ -117,13 +111,13 @@ def check_layers(path: Path, output: Path | None = None) -> None:
 
 
 def check_folder(path: Path) -> None:
-    """Check that a file can be made next to `path`.
+    """Check that a file can be made at `path`; a link there stays, and leads to the file.
 
     Raises
     ------
     OutputError
     """
-    folder = path.parent
+    folder = _led(path).parent
     if path.is_dir():
         raise OutputError(f"{path}: is a folder; give a file name")
     if not folder.is_dir():
@@ -148,6 +142,11 @@ def check_apart(path: Path, what: str) -> None:
         raise OutputError(f"{path}: {what} is no picture; give a name with another ending")
 
 
+def _led(path: Path) -> Path:
+    """Return where a link leads, or the path itself: /dev/stdout and people's links are not replaced."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Open a temporary file beside `path` that takes its place when the block ends well.
@@ -158,10 +157,10 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         The disk is full or the file cannot be written; nothing is left behind.
     """
     check_folder(path)
-    temporary = None
+    target, temporary = _led(path), None
     try:
         with tempfile.NamedTemporaryFile(
-            "w+b", dir=path.parent, prefix=".composer-", suffix=".part", delete=False
+            "w+b", dir=target.parent, prefix=".composer-", suffix=".part", delete=False
         ) as file:
             temporary = Path(file.name)
             _UNFINISHED.add(temporary)
@@ -171,7 +170,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
-        os.replace(temporary, path)
+        os.replace(temporary, target)
     except OSError as error:
         raise OutputError(
             f"{path}: cannot be written ({error.strerror or reason(error)}); free some space, "
@@ -247,6 +246,7 @@ def write_bands(
     metadata = replace(metadata, icc=fitting(metadata.icc, 3 if kind == "WebP" else channels))
     target, notes = _target(kind, dtype), []
     if kind in ("HDR", "EXR"):
+        notes += _unheld(path, kind, metadata)
         bands = ((top, _as_float(rows), _as_float(covered)) for top, rows, covered in bands)
     elif target != dtype:
         notes.append(f"{path}: {kind} cannot hold {dtype}; written as {target} (use .tif to keep it)")
@@ -387,6 +387,14 @@ def _within_segments(path: Path, metadata: Metadata, notes: list[str]) -> Metada
             size = len(before) // 1000
             notes.append(f"{path}: {size} kB of {name} left out, JPEG holds 65 (use .tif or .png to keep it)")
     return Metadata(exif, metadata.icc, xmp)
+
+
+def _unheld(path: Path, kind: str, metadata: Metadata) -> list[str]:
+    """Say what of the metadata files of linear light do not hold."""
+    colours = profile_name(metadata.icc)
+    held = {"EXIF": metadata.exif, "XMP": metadata.xmp, f"profile ({colours})": colours != "sRGB"}
+    lost = [name for name, value in held.items() if value]
+    return [f"{path}: {', '.join(lost)} left out, {kind} has no place for it (.tif has)"] if lost else []
 
 
 def _write_jpeg(file: BinaryIO, image: Array, metadata: Metadata) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from composer.errors import ImageTooLarge, PhotoError
 from composer.media.gravity import gravity_of
@@ -18,12 +18,13 @@ from composer.media.opening import DAMAGE, is_tiff, opened, reason
 from composer.media.radiance import is_radiance, radiance_layout
 from composer.records import Photo
 
-__all__ = ["check_memory", "photo_from_array", "pictures_in", "read_photo"]
+__all__ = ["as_array", "check_memory", "photo_from_array", "pictures_in", "read_photo"]
 
 FULL_FRAME_DIAGONAL_MM = 43.267
 BOMB_RATIO = 200  # no photograph compresses this well; white noise does not compress at all
 BOMB_BYTES = 256 << 20
 FOCAL_RANGE = 0.1, 100.0  # in image diagonals: from fisheyes to telescopes
+ARRAYS = {"L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"}  # hold what they show
 _DTYPES = {"uint8", "uint16", "float32"}
 
 
@@ -95,14 +96,14 @@ def pictures_in(path: Path) -> int:
 def photo_from_array(pixels: NDArray[Any], name: str, hashed: bool = True) -> Photo:
     """Make a Photo of an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8, uint16 or float32.
 
-    Photos that no plan will remember need not be `hashed`.
+    Pillow's images are taken as what they show. Photos that no plan will remember need not be `hashed`.
 
     Raises
     ------
     PhotoError
         Another shape or type.
     """
-    kind, pixels = type(pixels).__name__, np.asarray(pixels)
+    kind, pixels = type(pixels).__name__, as_array(pixels)
     if pixels.ndim == 0:
         raise PhotoError(f"{name}: is of type {kind}; give a path or an array")
     if pixels.ndim == 2:
@@ -123,6 +124,14 @@ def photo_from_array(pixels: NDArray[Any], name: str, hashed: bool = True) -> Ph
     )  # fmt: skip
 
 
+def as_array(source: Any) -> NDArray[Any]:
+    """Return an array, or one of what an image of Pillow's shows: palettes and inks hold no colours."""
+    if isinstance(source, Image.Image) and source.mode not in ARRAYS:
+        clear = "transparency" in source.info or source.mode in ("PA", "RGBa", "La")
+        source = source.convert("L" if source.mode == "1" else "RGBA" if clear else "RGB")
+    return np.asarray(source)
+
+
 def check_memory(name: str, width: int, height: int, decoded: int, stored: int, max_memory: int) -> None:
     """Refuse an image that would not fit into memory, or that is a decompression bomb.
 
@@ -130,10 +139,10 @@ def check_memory(name: str, width: int, height: int, decoded: int, stored: int, 
     ------
     ImageTooLarge
     """
-    what = f"{name}: {width} x {height} pixels need {decoded / 2**20:.0f} MB decoded"
+    what = f"{name}: {width} x {height} pixels need {math.ceil(decoded / 2**20)} MB decoded"
     if decoded > max_memory:
         raise ImageTooLarge(
-            f"{what}, more than the {max_memory / 2**20:.0f} MB allowed; scale it down or raise --max-memory"
+            f"{what}, more than the {max_memory >> 20} MB allowed; scale it down or raise --max-memory"
         )
     if decoded > BOMB_BYTES and decoded > BOMB_RATIO * stored:
         raise ImageTooLarge(

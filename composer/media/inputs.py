@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from composer.errors import PhotoError
@@ -36,8 +37,10 @@ def among(names: Iterable[str], unread: bool = False) -> list[str]:
     return [str(n) for n in found]
 
 
-def expand(sources: Iterable[str | Path | NDArray[Any]], unread: bool = False) -> list[Path | NDArray[Any]]:
-    """Return files and arrays in order; folders give their photographs, in natural order.
+def expand(
+    sources: Iterable[str | Path | NDArray[Any]] | str | Path | NDArray[Any], unread: bool = False
+) -> list[Path | NDArray[Any]]:
+    """Return files and arrays in order, of many or of one; folders give their photographs, in natural order.
 
     With `unread` folders also give photographs of kinds that composer does not read, such as HEIC.
 
@@ -46,6 +49,8 @@ def expand(sources: Iterable[str | Path | NDArray[Any]], unread: bool = False) -
     PhotoError
         A name that is nothing, a folder without photographs, a pattern that matches nothing.
     """
+    if isinstance(sources, (str, Path, np.ndarray)) or not isinstance(sources, Iterable):
+        sources = [sources]
     found: list[Path | NDArray[Any]] = []
     for source in sources:
         if not isinstance(source, (str, Path)):

@@ -85,14 +85,18 @@ def read_picture(
 def read_mask(source: str | Path | Array, name: str = "mask") -> Array:
     """Read a mask as (H, W) float32, 1 where it is white: bool arrays, or any picture; colours are averaged.
 
+    Floats may be of any precision, and integers that are 0 and 1 only say no and yes.
+
     Raises
     ------
     PhotoError
     """
-    if isinstance(source, np.ndarray) and source.dtype == bool:
-        source = source.astype(np.uint8) * np.uint8(255)
+    if isinstance(source, np.ndarray) and source.dtype.kind in "bf":
+        source = source.astype(np.float32)
     picture = read_picture(source, name)
     white = mean_channel(as_float(picture.pixels))
+    if picture.pixels.dtype.kind == "u" and picture.pixels.max() == 1:
+        white = white * np.float32(TOP[picture.photo.dtype])
     return white if picture.alpha is None else white * as_float(picture.alpha)
 
 

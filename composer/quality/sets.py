@@ -16,7 +16,7 @@ from composer.errors import OptionError
 
 Array = NDArray[Any]
 
-__all__ = ["LEAST", "compared_sets", "coverage", "kid"]
+__all__ = ["LEAST", "check_sizes", "compared_sets", "coverage", "kid"]
 
 NEIGHBOURS = 5
 LEAST = 2 * NEIGHBOURS  # pictures a set
@@ -43,10 +43,20 @@ def compared_sets(made: Array, real: Array, seed: int = 0) -> dict[str, float]:
     OptionError
         Too few pictures.
     """
-    if min(len(made), len(real)) < LEAST:
-        raise OptionError(f"sets of {len(made)} and {len(real)} pictures; give at least {LEAST} in each")
+    check_sizes(len(made), len(real))
     value, error = kid(made, real, seed)
     return {"kid": value, "kid_error": error, **coverage(made, real)}
+
+
+def check_sizes(made: int, real: int) -> None:
+    """Check that sets have pictures enough to be compared.
+
+    Raises
+    ------
+    OptionError
+    """
+    if min(made, real) < LEAST:
+        raise OptionError(f"sets of {made} and {real} pictures; give at least {LEAST} in each")
 
 
 def kid(made: Array, real: Array, seed: int = 0) -> tuple[float, float]:

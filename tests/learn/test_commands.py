@@ -1,4 +1,4 @@
-"""`composer train` as a command: SIGTERM, going on, and one batch learnt by heart."""
+"""`composer train` as a command: signals, going on, and one batch learnt by heart."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import skimage.data
 from PIL import Image
 from typer.testing import CliRunner
 
+from composer.api import training
 from composer.cli import app
 
 pytest.importorskip("torch")
@@ -28,7 +29,10 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-def test_sigterm_saves_and_ends_well(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 0), (signal.SIGHUP, 0), (signal.SIGINT, 130)], ids=str
+)
+def test_a_signal_saves_and_ends_well(number: int, status: int, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = ["train", "refiner", "--data", str(photos), "--out", str(out), "--size", "64", "--batch", "1"]
     command = [sys.executable, "-m", "composer", *arguments, "--width", "8", "--workers", "1"]
@@ -36,9 +40,9 @@ def test_sigterm_saves_and_ends_well(photos: Path, tmp_path: Path) -> None:
         log = out / "log.jsonl"
         while process.poll() is None and not (log.exists() and log.stat().st_size):
             time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(number)
         said, _ = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == status
     assert "--resume" in said
     assert {p.name for p in out.iterdir()} == {"checkpoint.safetensors", "log.jsonl"}
 
@@ -55,3 +59,14 @@ def test_photographs_too_small_are_told(photos: Path, tmp_path: Path) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     assert "0 of 6 photographs have 288 pixels" in result.output
+
+
+@pytest.mark.parametrize(("gain", "told"), [(0.0, True), (2.0, False)])
+def test_a_network_that_does_nothing_yet_is_told(
+    gain: float, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "refiner.safetensors").touch()
+    monkeypatch.setattr(training, "train_refiner", lambda *_, **__: {"gain_db": gain})
+    result = CliRunner().invoke(app, ["train", "refiner", "--data", "photos", "--out", str(tmp_path)])
+    assert result.exit_code == 0, result.output
+    assert ("more --minutes" in result.output) == told

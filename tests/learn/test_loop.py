@@ -106,12 +106,20 @@ def test_steps_that_are_not_finite_are_skipped_and_told(tmp_path: Path) -> None:
     assert "20 of 39 steps were not finite" in lines[38]["warning"]
 
 
+def test_what_comes_after_the_minutes_is_told(tmp_path: Path) -> None:
+    told: list[Event] = []
+    train(Colour(Recipe(steps=3)), Session(tmp_path, observe=told.append))
+    assert [e.stage for e in told if e.seconds is not None] == ["train", "validate", "write"]
+    assert "ONNX file" in told[-3].message
+
+
 def test_worries_are_logged_and_observed(tmp_path: Path) -> None:
     model, told = Colour(Recipe(steps=loop.RECENT + 1, batch=1)), list[Event]()
     model.concern = "all is lost"
     train(model, Session(tmp_path, observe=told.append))
-    assert told[-1].message == "all is lost"
-    assert [bool(e.message) for e in told] == [False] * (loop.RECENT - 1) + [True] * 2
+    steps = [e for e in told if e.stage == "train" and e.seconds is None]
+    assert steps[-1].message == "all is lost"
+    assert [bool(e.message) for e in steps] == [False] * (loop.RECENT - 1) + [True] * 2
 
 
 def test_waiting_for_samples_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -367,3 +367,17 @@ def test_deep_png_is_written_in_reasonable_time(tmp_path):
     data = (tmp_path / "a.png").read_bytes()
     assert struct.unpack(">II", data[16:24]) == (1500, 1000)
     assert len(data) < pixels.nbytes
+
+
+def test_a_link_stays_and_leads_to_the_result(tmp_path):
+    (tmp_path / "far").mkdir()
+    link = tmp_path / "link.png"
+    link.symlink_to("far/there.png")
+    for level in (7, 9):
+        write_image(link, np.full((2, 2, 3), level, np.uint8))
+        assert link.is_symlink()
+        assert read(tmp_path / "far" / "there.png").max() == level
+    assert [p.name for p in (tmp_path / "far").iterdir()] == ["there.png"]
+    (tmp_path / "gone.png").symlink_to("nowhere/there.png")
+    with pytest.raises(OutputError, match="nowhere does not exist"):
+        check_output(tmp_path / "gone.png")

@@ -84,3 +84,35 @@ def test_further_pictures_in_a_file_are_told(tmp_path: Path, suffix: str) -> Non
     assert note.endswith("holds 3 pictures; only the first was taken")
     again = read_picture(tmp_path / f"b{suffix}", "file")
     assert write_picture(tmp_path / f"c{suffix}", picture.pixels, picture.alpha, again) == []
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "RGBX"])
+def test_pillow_images_are_what_they_show(mode: str) -> None:
+    shown = Image.fromarray(np.random.default_rng(3).integers(0, 256, (8, 9, 3), np.uint8)).convert(mode)
+    picture = read_picture(shown, "image")
+    seen = np.asarray(shown.convert("L" if mode in ("1", "L", "LA") else "RGB"))
+    assert np.array_equal(picture.pixels.squeeze(), seen)
+    assert (picture.alpha is not None) == (mode in ("LA", "RGBA", "PA"))
+
+
+def test_a_palette_with_a_clear_colour_has_alpha() -> None:
+    shown = Image.fromarray(np.array([[0, 1]], np.uint8), "P")
+    shown.putpalette([10, 20, 30, 40, 50, 60])
+    shown.info["transparency"] = 1
+    picture = read_picture(shown, "image")
+    assert picture.pixels.tolist() == [[[10, 20, 30], [40, 50, 60]]]
+    assert picture.alpha.tolist() == [[255, 0]]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "uint16", "float16", "float32", "float64"])
+def test_masks_of_noes_and_yeses(dtype: str) -> None:
+    marks = np.array([[0, 1, 0], [1, 1, 0]], dtype)
+    assert np.array_equal(read_mask(marks), marks.astype(np.float32))
+
+
+def test_a_pillow_mask_of_one_bit() -> None:
+    assert read_mask(Image.fromarray(np.array([[False, True]]))).tolist() == [[0, 1]]
+
+
+def test_faint_masks_stay_faint() -> None:
+    assert read_mask(np.array([[0, 1, 2]], np.uint8)).max() == pytest.approx(2 / 255)

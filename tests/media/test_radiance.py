@@ -14,7 +14,10 @@ from composer.errors import PhotoError
 from composer.media.decode import decode
 from composer.media.encode import write_image
 from composer.media.header import read_photo
+from composer.media.metadata import Metadata
+from composer.media.profiles import srgb
 from composer.records import to_encoded, to_linear
+from tests.media.pictures import swapped_profile
 
 Array = NDArray[Any]
 
@@ -94,3 +97,12 @@ def test_what_is_not_read_says_so(tmp_path: Path) -> None:
     (tmp_path / "c.exr").write_bytes(data[: len(data) // 2])
     with pytest.raises(PhotoError):
         read(tmp_path / "c.exr")
+
+
+@pytest.mark.parametrize("kind", ["exr", "hdr"])
+def test_what_has_no_place_is_told(tmp_path: Path, kind: str) -> None:
+    wide = swapped_profile().replace("sRGB".encode("utf-16-be"), "wide".encode("utf-16-be"))
+    given = Metadata(b"Exif", wide, b"<x/>")
+    (note,) = write_image(tmp_path / f"a.{kind}", light(), metadata=given)
+    assert f"EXIF, XMP, profile (wide built-in) left out, {kind.upper()} has no place" in note
+    assert write_image(tmp_path / f"b.{kind}", light(), metadata=Metadata(None, srgb())) == []
