@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 import composer
 from composer.api.batches import mend_file
 from composer.cli import app
-from composer.errors import OptionError, OutputError, PhotoError
+from composer.errors import Cancelled, OptionError, OutputError, PhotoError
 from composer.mending.marking import DRAWN
 from composer.records import Rect
 from composer.samples import picture
@@ -341,3 +341,14 @@ def test_masks_that_a_batch_wrote_are_found_by_the_next(tmp_path: Path) -> None:
         mended = np.asarray(Image.open(out / name))
         assert np.array_equal(mended[~mask], photo()[~mask])
         assert mended[mask].any(1).all()
+
+
+def test_one_large_hole_shows_how_far_it_is_and_can_be_stopped() -> None:
+    mask = np.zeros((160, 160), bool)
+    mask[40:110, 50:110] = True
+    told: list[float] = []
+    composer.repair(photo(160), mask, fill="patches", observe=lambda e: told.append(e.fraction))
+    assert len(told) > 10
+    assert told == sorted(told)
+    with pytest.raises(Cancelled):
+        composer.repair(photo(160), mask, fill="patches", cancelled=lambda: True)
