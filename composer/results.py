@@ -316,7 +316,7 @@ class Repaired(Edited):
     """
 
     mask: Array = field(repr=False, compare=False)
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Fault, ...] = field(default=(), repr=False)  # there may be thousands
 
     def summary(self) -> dict[str, Any]:
         """Return the result as plain values, as `--summary` writes them."""

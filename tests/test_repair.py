@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 import composer
 from composer.api.batches import mend_file
 from composer.cli import app
-from composer.errors import OptionError, OutputError, PhotoError
+from composer.errors import Cancelled, OptionError, OutputError, PhotoError
+from composer.mending.marking import DRAWN
 from composer.records import Rect
 from composer.samples import picture
 
@@ -99,6 +100,43 @@ def test_a_hole_that_touches_nothing_visible_is_left_and_said() -> None:
     assert [bool(f.operator) for f in result.faults] == [True, False]
     assert "1 hole touches nothing visible, at 30, 10" in result.notes[0]
     assert np.array_equal(result.image[:, 20:], pixels[:, 20:])
+
+
+def test_what_alpha_hides_stays_so_unless_holes_are_named() -> None:
+    alpha = np.full((96, 96, 1), 255, np.uint8)
+    alpha[30:60, 40:60] = 0
+    cut_out = np.concatenate([photo(), alpha], 2)
+    result = composer.repair(cut_out)
+    assert np.array_equal(result.image, cut_out)
+    assert '6.5 % of the photo is transparent, and stays so unless the kind "hole" is named' in result.notes
+    assert (composer.repair(cut_out, faults="hole").image[:, :, 3] == 255).all()
+
+
+def test_what_is_not_finite_is_filled_beside_what_alpha_hides() -> None:
+    pixels = np.dstack([as_type(photo(), "float32"), np.ones((96, 96), np.float32)])
+    pixels[:10, :, 3] = 0
+    pixels[40:44, 40:44, :3] = np.nan
+    result = composer.repair(pixels)
+    assert [f.rect for f in result.faults] == [Rect(40, 40, 44, 44)]
+    assert np.isfinite(result.image).all()
+    assert np.array_equal(result.image[:, :, 3], pixels[:, :, 3])
+
+
+def test_a_drawing_is_left_alone_unless_kinds_are_named() -> None:
+    drawing = np.kron(np.eye(12, dtype=np.uint8)[:, :, None], np.full((8, 8, 3), 200, np.uint8))
+    drawing[::7, ::5] = 255
+    result = composer.repair(drawing)
+    assert np.array_equal(result.image, drawing)
+    assert result.notes == (DRAWN,)
+    assert composer.repair(drawing, faults="hole", find_only=True).faults
+
+
+def test_a_result_with_many_faults_is_shown_in_a_line() -> None:
+    mask = np.zeros((96, 96), bool)
+    mask[::6, ::6] = True
+    result = composer.repair(photo(), mask, fill="harmonic")
+    assert len(result.faults) == 256
+    assert len(repr(result)) < 400
 
 
 def test_nothing_marked_changes_nothing() -> None:
@@ -303,3 +341,14 @@ def test_masks_that_a_batch_wrote_are_found_by_the_next(tmp_path: Path) -> None:
         mended = np.asarray(Image.open(out / name))
         assert np.array_equal(mended[~mask], photo()[~mask])
         assert mended[mask].any(1).all()
+
+
+def test_one_large_hole_shows_how_far_it_is_and_can_be_stopped() -> None:
+    mask = np.zeros((160, 160), bool)
+    mask[40:110, 50:110] = True
+    told: list[float] = []
+    composer.repair(photo(160), mask, fill="patches", observe=lambda e: told.append(e.fraction))
+    assert len(told) > 10
+    assert told == sorted(told)
+    with pytest.raises(Cancelled):
+        composer.repair(photo(160), mask, fill="patches", cancelled=lambda: True)

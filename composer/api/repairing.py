@@ -32,7 +32,7 @@ from composer.mending.donor import Donor, landmarks, registered
 from composer.mending.faults import AUTO, KINDS
 from composer.mending.filling import fill_holes, reachable
 from composer.mending.holes import clipped, grown
-from composer.mending.marking import DOUBLE, Marked, find_marked, mark_lost, operated, point_at
+from composer.mending.marking import DOUBLE, DRAWN, Marked, find_marked, mark_lost, operated, point_at
 from composer.mending.noise import GRAIN
 from composer.mending.restoring import RESTORERS, Setting, restore_faults
 from composer.mending.variants import Variant
@@ -90,7 +90,10 @@ def repair(
         nothing tells fading from a sunset or from fog, for seams, ghosts, scratches and dust a scene's own
         edges, patterns, wires and lights are taken now and then, and undoing fringes resamples the photo. A
         hole is what alpha hides, what is not finite, or exactly black and ends suddenly; mending it makes it
-        opaque.
+        opaque. What somebody may have meant so is left by "auto", and named in the notes: what alpha hides,
+        black bars, frames and rectangles, all that is black where it is more than a tenth of the photo; and
+        in what looks drawn (text, screenshots, pixel art) nothing is looked for. Name kinds to mend these.
+        With donors holes count as named.
     without : one or several kinds
         What not to look for.
     find_only : bool
@@ -166,8 +169,15 @@ def repair(
             valid = valid & ~lost
         elif kinds:
             marked = find_marked(
-                picture.pixels, valid, kinds, grow=grow, setting=setting, donors=bool(donors)
+                picture.pixels,
+                valid,
+                kinds,
+                grow=grow,
+                setting=setting,
+                donors=bool(donors),
+                missing=_shown(picture) & ~valid if faults == "auto" and not donors else None,
             )
+            notes += marked.notes
             watch(Event("find", 1.0, time.perf_counter() - started))
         else:
             marked = _pointed_at(picture, valid, mask, boxes, grow)
@@ -189,7 +199,11 @@ def repair(
         if not find_only:
             mended, met, told = _restored(mended, valid | _filled(marked, names), met, setting)
             notes += told
-    notes += _said_of(lost, met, find_only) if lost is not None else _remarks(met, bool(kinds), find_only)
+    notes += (
+        _said_of(lost, met, find_only)
+        if lost is not None
+        else _remarks(met, bool(kinds) and DRAWN not in notes, find_only)
+    )
     if page is not None:
         write_painting(
             Path(page),
@@ -416,11 +430,14 @@ def _mask(mask: Source, name: str, picture: Picture) -> Array:
 
 def _valid(picture: Picture) -> Array:
     """Return which pixels may be looked at: those that alpha shows, and that are finite."""
-    valid = finite_pixels(picture.pixels)
-    if picture.alpha is not None:
-        shown = np.float32(1) if picture.alpha.dtype == np.float32 else np.iinfo(picture.alpha.dtype).max
-        valid = valid & (picture.alpha > shown / 2)
-    return valid
+    return np.asarray(finite_pixels(picture.pixels) & _shown(picture))
+
+
+def _shown(picture: Picture) -> Array:
+    """Return which pixels alpha shows."""
+    if picture.alpha is None:
+        return np.ones(picture.pixels.shape[:2], bool)
+    return np.asarray(picture.alpha > TOP[picture.alpha.dtype.name] / 2)
 
 
 def _givers(donors: Sequence[Source], picture: Picture, valid: Array) -> tuple[list[Donor], tuple[str, ...]]:

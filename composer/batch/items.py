@@ -47,7 +47,8 @@ def files_below(
     ----------
     sources : paths or patterns
         Folders are searched whole, hidden names apart. Of several folders each keeps its name. Photographs
-        of kinds that composer does not read are items too, to be set aside with the reason.
+        of kinds that composer does not read are items too, to be set aside with the reason, and so are
+        folders below that cannot be listed.
     folder : path or None
         Where results go, in the same tree; None puts them beside the photographs.
     suffix : str
@@ -102,7 +103,7 @@ def folders_below(sources: Iterable[str | Path], folder: str | Path, kind: str =
             raise PhotoError(f"{source}: is no folder; name folders whose sub-folders hold photographs")
         members: dict[Path, list[Path]] = {}
         for path in _walked(root, Path(folder)):
-            members.setdefault(path.parent, []).append(path)
+            members.setdefault(path if path.is_dir() else path.parent, []).append(path)
         if len(members) > 1:
             members.pop(root, None)
         for scene, photos in members.items():
@@ -163,12 +164,18 @@ def _listed(sources: Sequence[str | Path], skip: Path | None) -> Iterator[tuple[
 
 
 def _walked(root: Path, skip: Path | None) -> list[Path]:
-    """Return the photographs in and below a folder, in natural order, without those in folder `skip`."""
+    """Return the photographs in and below a folder, in natural order, without those in folder `skip`.
+
+    Folders below it that cannot be listed are among them, to be set aside with the reason.
+    """
 
     def unreadable(error: OSError) -> None:
-        raise PhotoError(f"{error.filename}: cannot be listed ({error.strerror}); make the folder readable")
+        if Path(error.filename) == root:
+            raise PhotoError(f"{root}: cannot be listed ({error.strerror}); make the folder readable")
+        found.append(Path(error.filename))
 
-    found, inside = [], _below(skip, root)
+    found: list[Path] = []
+    inside = _below(skip, root)
     for above, folders, names in os.walk(root, onerror=unreadable):
         here = Path(above)
         folders[:] = [f for f in folders if not f.startswith(".") and not (inside and _same(here / f, skip))]

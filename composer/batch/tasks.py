@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -151,6 +152,8 @@ def _made_in(scratch: Path) -> tuple[Made, ...]:
 
 
 def _sha256(path: Path) -> str:
+    if path.is_dir():
+        os.listdir(path)  # says why it is set aside; a folder that could be listed is no item
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

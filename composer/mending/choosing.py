@@ -13,7 +13,7 @@ from composer.errors import OptionError
 from composer.media.picture import as_float
 from composer.mending.diffusion import biharmonic, harmonic, navier_stokes, telea
 from composer.mending.donor import Donor, covers, from_donor
-from composer.mending.filling import CUT_PX, Fill, Region, group_regions, local_regions, single_regions
+from composer.mending.filling import CUT_PX, Fill, Place, Region, group_regions, local_regions, single_regions
 from composer.mending.holes import Hole, clipped
 from composer.mending.patches import SIZE, copy_patches
 from composer.mending.transport import coherence_transport
@@ -115,15 +115,18 @@ def operators(
     """
 
     def local(fill: Callable[[Array, Array, Array], Array]) -> Fill:
-        return lambda image, hole, valid, where: fill(image, hole, valid)
+        return lambda image, hole, valid, place: fill(image, hole, valid)
 
-    def patches(image: Array, hole: Array, valid: Array, where: Rect) -> Array:
+    def patches(image: Array, hole: Array, valid: Array, place: Place) -> Array:
+        where = place.rect
         part = None if source is None else source[where.y0 : where.y1, where.x0 : where.x1]
-        found = copy_patches(to_device(image, device), hole, valid, part, seed=seed, variants=variants)
+        found = copy_patches(
+            to_device(image, device), hole, valid, part, seed=seed, variants=variants, tell=place.tell
+        )
         return to_numpy(found)
 
-    def donor(image: Array, hole: Array, valid: Array, where: Rect) -> Array:
-        y, x = np.nonzero(hole)
+    def donor(image: Array, hole: Array, valid: Array, place: Place) -> Array:
+        where, (y, x) = place.rect, np.nonzero(hole)
         giver = next(d for d in donors if covers(d, x + where.x0, y + where.y0))
         return from_donor(image, hole, valid, where, giver)
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from composer.backend.parallel import over
+from composer.backend.parallel import together
+from composer.errors import Cancelled
 from composer.media.picture import as_float, as_stored
 from composer.mending.holes import Hole, clipped, find_holes, grown
-from composer.records import Context, Rect
+from composer.records import Context, Event, Rect
 
 Array = NDArray[Any]
-Fill = Callable[[Array, Array, Array, Rect], Array]
 
 __all__ = [
     "CUT_PX",
     "Fill",
+    "Place",
     "Region",
     "fill_holes",
     "group_regions",
@@ -45,6 +48,43 @@ class Region:
     core: Rect
     around: Rect
     which: Array
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the picture an operator works, and whom it tells which share of its work is done."""
+
+    rect: Rect
+    tell: Callable[[float], None]
+
+
+Fill = Callable[[Array, Array, Array, Place], Array]
+
+
+class _Progress:
+    """Adds up what regions tell, from any thread, and heeds cancel."""
+
+    def __init__(self, context: Context, count: int) -> None:
+        self._context = context
+        self._shares = [0.0] * count
+        self._told = 0.0
+        self._lock = Lock()
+
+    def __call__(self, number: int, share: float) -> None:
+        """Take note that a share of a region is done.
+
+        Raises
+        ------
+        Cancelled
+        """
+        if self._context.cancelled():
+            raise Cancelled("stopped on request; nothing was written")
+        with self._lock:
+            self._shares[number] = share
+            done = sum(self._shares) / len(self._shares)
+            if done > self._told:
+                self._told = done
+                self._context.observe(Event("fill", done))
 
 
 def reachable(labels: Array, count: int, valid: Array) -> Array:
@@ -76,7 +116,7 @@ def fill_holes(
         Operators, in their order, and where each works.
     fills : mapping
         What each operator does to an image (h, w, C) float32, its hole and valid pixels (h, w) bool, and
-        the rectangle that these are of the picture.
+        the place that these are of the picture.
     context : Context
 
     Returns
@@ -84,12 +124,17 @@ def fill_holes(
     (H, W, C) of the same type, bit-equal outside the holes.
     """
     result, usable = pixels.copy(), valid & (labels == 0)
+    progress, begun = _Progress(context, sum(map(len, regions.values()))), 0
     for name, places in regions.items():
 
-        def work(region: Region, fill: Fill = fills[name]) -> Array:
-            return _filled(result, labels, usable, region, fill)
+        def work(k: int, name: str = name, begun: int = begun) -> Array:
+            tell = partial(progress, begun + k)
+            values = _filled(result, labels, usable, regions[name][k], fills[name], tell)
+            tell(1.0)
+            return values
 
-        found = over(context, "fill", work, places)  # all of them, before any is written
+        found = together(context, work, range(len(places)))  # all of them, before any is written
+        begun += len(places)
         for region, values in zip(places, found, strict=True):
             core = _slices(region.core)
             inside = region.which[labels[core]]
@@ -98,12 +143,14 @@ def fill_holes(
     return result
 
 
-def _filled(pixels: Array, labels: Array, usable: Array, region: Region, fill: Fill) -> Array:
+def _filled(
+    pixels: Array, labels: Array, usable: Array, region: Region, fill: Fill, tell: Callable[[float], None]
+) -> Array:
     """Return the new values (n, C) of the region's hole pixels inside its core."""
     x0, y0, _, _ = region.around
     around = _slices(region.around)
     hole = region.which[labels[around]]
-    filled = fill(as_float(pixels[around]), hole, usable[around] & ~hole, region.around)
+    filled = fill(as_float(pixels[around]), hole, usable[around] & ~hole, Place(region.around, tell))
     core = _slices(Rect(*(v - o for v, o in zip(region.core, (x0, y0, x0, y0), strict=True))))
     return as_stored(filled[core][hole[core]], pixels.dtype)
 

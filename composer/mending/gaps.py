@@ -8,7 +8,7 @@ block reaches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import cv2
@@ -21,7 +21,7 @@ from composer.records import Fault
 
 Array = NDArray[Any]
 
-__all__ = ["find_holes"]
+__all__ = ["clear_holes", "find_holes"]
 
 BLACK = 0.5 / 255
 RINGING = 8 / 255, 16 / 255, 32 / 255  # how bright a hole may be near its border, tried in this order
@@ -32,6 +32,8 @@ VISIBLE = 12 / 255  # of the step to the third pixel outside
 SEEN = 0.5  # of the outline, that has to be visible
 SUDDEN = 0.6  # of the step, that is over at the first pixel (median along the outline)
 KERNEL = np.ones((3, 3), np.uint8)
+STRAIGHT = 0.97  # of its rectangle, that a bar fills: ringing takes the rest
+MOST = 0.1  # of the picture, that is filled without being asked for: more would be made up
 
 
 def find_holes(pixels: Array, valid: Array | None = None) -> list[Fault]:
@@ -51,6 +53,36 @@ def find_holes(pixels: Array, valid: Array | None = None) -> list[Fault]:
         new = regions("hole", candidates & ~found, smallest=SMALLEST)
         found |= covered([fault for fault in new if _sudden(top, fault)], top.shape)
     return regions("hole", found, smallest=SMALLEST)
+
+
+def clear_holes(faults: Sequence[Fault], shape: tuple[int, ...]) -> list[Fault]:
+    """Return those black holes of an (H, W) picture that nobody can have meant.
+
+    Bars and frames, and rectangles that somebody blacked out, are left; so is all that is black where it is
+    more than a tenth of the picture, as around a cut-out or a round window of an instrument.
+    """
+    black = covered(faults, shape)
+    if black.mean() > MOST or _framed(black):
+        return []
+    return [f for f in faults if not _is_bar(f, shape)]
+
+
+def _framed(black: Array) -> bool:
+    """Tell whether what is not black is a rectangle."""
+    rows, columns = np.flatnonzero(~black.all(1)), np.flatnonzero(~black.all(0))
+    if not len(rows) or (len(rows), len(columns)) == black.shape:
+        return False
+    inside = black[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return bool(1 - inside.mean() > STRAIGHT)
+
+
+def _is_bar(fault: Fault, shape: tuple[int, ...]) -> bool:
+    """Tell whether a hole is a rectangle, other than in a corner, as between photos that lie side by side."""
+    if fault.mask is not None and fault.mask.mean() < STRAIGHT:
+        return False
+    x0, y0, x1, y1 = fault.rect
+    ends = (x0 == 0) + (x1 == shape[1]), (y0 == 0) + (y1 == shape[0])
+    return ends != (1, 1)
 
 
 def _candidates(top: Array, core: Array) -> Iterator[Array]:

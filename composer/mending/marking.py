@@ -10,9 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.media.picture import as_float
+from composer.mending.drawings import is_drawn
 from composer.mending.faults import find_faults
+from composer.mending.gaps import clear_holes
 from composer.mending.holes import Hole, find_holes, grown
-from composer.mending.regions import covered
+from composer.mending.regions import covered, regions
 from composer.mending.restoring import RESTORERS, Setting
 from composer.mending.scans import LAID_OVER
 from composer.records import Fault, Rect
@@ -27,6 +29,9 @@ DOUBLE = "ghost"  # cut out where another photo shows what is there; made up it 
 DOUBLE_RIM = 32  # px around it that a donor shows better, too: where it ends is seen to a window only
 RIM = 1  # px by which what is laid over shines into its surroundings
 LOST = "lost blocks"
+DRAWN = "the picture looks drawn, not photographed; no faults are looked for unless their kinds are named"
+TRANSPARENT = 'is transparent, and stays so unless the kind "hole" is named'
+BLACK = 'is black and ends suddenly, as frames do, and stays so unless the kind "hole" is named'
 LOST_WIDTH = 32  # pixels up to which a lost part is filled: two rows of blocks; more would be made up
 LOST_SHARE = 0.02  # of the photo that may be filled in all
 
@@ -47,6 +52,8 @@ class Marked:
         The hole that each fault is in; 0 where it is not filled, but restored.
     mask : (H, W) bool
         Holes, and parts of the picture that are to be restored; what is wrong with the whole is not in it.
+    notes : tuple of str
+        Sentences on what might be a fault and was not marked, as nobody asked for it.
     """
 
     labels: Array = field(repr=False)
@@ -55,6 +62,7 @@ class Marked:
     faults: tuple[Fault, ...]
     within: tuple[int, ...]
     mask: Array = field(repr=False)
+    notes: tuple[str, ...] = ()
 
 
 def point_at(mask: Array, painted: Array) -> Marked:
@@ -94,6 +102,7 @@ def find_marked(
     grow: int = 0,
     setting: Setting | None = None,
     donors: bool = False,
+    missing: Array | None = None,
 ) -> Marked:
     """Find faults and mark those that can be mended.
 
@@ -109,11 +118,18 @@ def find_marked(
     setting : Setting or None
     donors : bool
         Whether other photos of the scene are at hand.
+    missing : (H, W) bool or None
+        None where a person named the kinds: all that is not valid is a hole then. Else what is one for sure;
+        what may be meant so is left: what alpha hides, drawings, bars and frames, a large part in black.
     """
     seen = as_float(pixels)
     if seen.dtype == pixels.dtype:
         seen = np.clip(np.nan_to_num(seen), 0, 1)
-    faults = find_faults(seen, valid, kinds, setting)
+    notes: tuple[str, ...] = ()
+    if missing is None:
+        faults = find_faults(seen, valid, kinds, setting)
+    else:
+        faults, notes = _clear_faults(seen, valid, kinds, setting, missing)
     shape = valid.shape
     rimmed = grown(covered(_of(faults, LAID_OVER), shape), RIM)
     cut_out = (*CUT_OUT, DOUBLE) if donors else CUT_OUT
@@ -128,7 +144,27 @@ def find_marked(
         holes += (Hole(Rect(0, 0, shape[1], shape[0]), int(thin.sum()), 1 + 2 * grow, 1 + 2 * grow),)
     parts = covered([f for f in _of(faults, (*RESTORERS, DOUBLE)) if f.mask is not None], shape)
     within = tuple(_hole_of(f, labels) if f.kind in (*SPECKS, *cut_out) else 0 for f in faults)
-    return Marked(labels, holes, specks, tuple(faults), within, parts | (labels > 0))
+    return Marked(labels, holes, specks, tuple(faults), within, parts | (labels > 0), notes)
+
+
+def _clear_faults(
+    seen: Array, valid: Array, kinds: Sequence[str], setting: Setting | None, missing: Array
+) -> tuple[list[Fault], tuple[str, ...]]:
+    """Return the faults that nobody can have meant, and a sentence on each thing that was left."""
+    hole = "hole" in kinds
+    found = regions("hole", missing) if hole and missing.any() else []
+    if is_drawn(seen):
+        return found, (DRAWN,)
+    faults, notes = find_faults(seen, valid, kinds, setting), []
+    if hole and not valid.all():
+        hidden = float((~valid & ~missing).mean())
+        notes = [f"{100 * hidden:.2g} % of the photo {TRANSPARENT}"] if hidden else []
+    elif hole:
+        black = _of(faults, ("hole",))
+        found = clear_holes(black, valid.shape)
+        left = covered([f for f in black if f not in found], valid.shape).mean()
+        notes = [f"{100 * left:.2g} % of the photo {BLACK}"] if left else []
+    return found + [f for f in faults if f.kind != "hole"], tuple(notes)
 
 
 def _of(faults: Sequence[Fault], kinds: Collection[str]) -> list[Fault]:

@@ -148,7 +148,7 @@ def _blocks(pixels: Array, valid: Array | None) -> Array:
         cut_off[~valid] = np.inf
     whole = cut_off[: height * BLOCK, : width * BLOCK]
     shares = whole.reshape(height, BLOCK, width, BLOCK).mean((1, 3))
-    most = max(CUT_OFF, np.quantile(shares, 0.25))
+    most = max(CUT_OFF, np.quantile(np.minimum(shares, 2), 0.25))  # differences of infinities are none
     kept = []
     for row in range(0, height, max(1, round(height * width / ENOUGH))):
         planes = to_opponent(pixels[row * BLOCK : (row + 1) * BLOCK, : width * BLOCK])

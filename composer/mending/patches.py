@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +49,24 @@ class _Level:
     source: Array
 
 
+class _Rounds:
+    """How often search and vote take turns at each resolution, and how much of it all is done."""
+
+    def __init__(self, levels: Sequence[_Level], tell: Callable[[float], None] | None) -> None:
+        middle = [ROUNDS[1]] * (len(levels) - 2)
+        self._counts = dict(zip(map(id, levels), (ROUNDS[0], *middle, ROUNDS[2]), strict=False))
+        self._total = sum(self._counts[id(v)] * int(v.hole.sum()) for v in levels)
+        self._done, self._tell = 0, tell
+
+    def of(self, level: _Level) -> Iterator[int]:
+        """Yield the rounds of a resolution, and tell after each."""
+        for k in range(self._counts[id(level)]):
+            yield k
+            self._done += int(level.hole.sum())
+            if self._tell is not None:
+                self._tell(self._done / self._total)
+
+
 def copy_patches(
     image: Any,
     hole: Array,
@@ -57,6 +75,7 @@ def copy_patches(
     *,
     seed: int = 0,
     variants: Sequence[str] = (),
+    tell: Callable[[float], None] | None = None,
 ) -> Any:
     """Fill a hole so that all patches in it look like patches outside.
 
@@ -75,6 +94,8 @@ def copy_patches(
     seed : int
     variants : some of "mirrored", "turned", "scaled"
         Copies of the picture that patches are taken from too, see `with_variants`.
+    tell : callable or None
+        Told after each round which share of the work is done.
 
     Returns
     -------
@@ -92,11 +113,11 @@ def copy_patches(
     levels = _pyramid(whole, wanted, known, taken)
     if levels is None:
         return coherence_transport(image, hole, valid)
-    random = np.random.default_rng(seed)
+    random, told = np.random.default_rng(seed), _Rounds(levels, tell)
     ground = ground_of(levels[0].hole, levels[0].source, SIZE)
     guess = _peeled if len(ground.targets) <= FEW else _carried
-    values, match = _settled(levels[0], ground, guess(levels[0], ground), None, random, ROUNDS[0])
-    for k, level in enumerate(levels[1:], 1):
+    values, match = _settled(levels[0], ground, guess(levels[0], ground), None, random, told)
+    for level in levels[1:]:
         before, ground = ground, ground_of(level.hole, level.source, SIZE)
         match = _upsampled(before, ground, match)
         pixels = np.flatnonzero(level.hole)
@@ -104,8 +125,7 @@ def copy_patches(
             values = _voted(level.values, pixels, ground, match, _shallow(xp, level, ground))
             continue
         values = _copied(level.values, pixels, ground, match)
-        rounds = ROUNDS[1] if k < len(levels) - 1 else ROUNDS[2]
-        values, match = _settled(level, ground, values, match, random, rounds)
+        values, match = _settled(level, ground, values, match, random, told)
     filled = xp.reshape(values[:, : image.shape[2]], whole.shape)[: image.shape[0], : image.shape[1], :]
     return xp.where(xp.asarray(hole[:, :, None]), filled, image)
 
@@ -218,7 +238,7 @@ def _nearest(places: Array, shape: tuple[int, int]) -> Array:
 
 
 def _settled(
-    level: _Level, ground: Ground, values: Any, match: Any, random: np.random.Generator, rounds: int
+    level: _Level, ground: Ground, values: Any, match: Any, random: np.random.Generator, told: _Rounds
 ) -> tuple[Any, Any]:
     """Return values (H * W, C + 2) and matches (T,) after rounds of search and vote."""
     xp = namespace(values)
@@ -228,7 +248,7 @@ def _settled(
     shallow = _shallow(xp, level, ground)
     exact = len(ground.targets) * len(ground.sources) <= EXACT
     price = xp.zeros((padded.shape[0],), dtype=padded.dtype)
-    for _ in range(rounds):
+    for _ in told.of(level):
         wanted = described(values, xp.asarray(ground.targets), ground.steps, how)
         if match is None and not exact:
             some = _some(ground.sources)

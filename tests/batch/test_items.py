@@ -1,8 +1,10 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from composer.batch import files_below, folders_below
+from composer.batch.tasks import Task, perform
 from composer.errors import OptionError, OutputError, PhotoError
 
 
@@ -57,6 +59,28 @@ def test_a_folder_for_results_inside_is_not_searched(tree):
 
 def test_a_file_named_twice_is_done_once(tree):
     assert len(files_below(["in/10.jpg", "in/*.jpg"], "out")) == 1
+
+
+def test_a_folder_below_that_cannot_be_listed_is_set_aside(tree, monkeypatch):
+    listed = {"scandir": os.scandir, "listdir": os.listdir}
+
+    def refusing(name):
+        def call(path="."):
+            if Path(path).name == "far":
+                raise PermissionError(13, "Permission denied", str(path))
+            return listed[name](path)
+
+        return call
+
+    for name in listed:
+        monkeypatch.setattr(os, name, refusing(name))
+    items = files_below([tree], "out")
+    assert [i.name for i in items] == ["2.JPG", "10.jpg", "day/1.tif", "day/far"]
+    assert [i.name for i in folders_below([tree], "out")] == ["day", "day/far"]
+    answer = perform(Task(0, items[3].source, items[3].output, Path("scratch"), items[3].files, "", {}))
+    assert (answer.state, answer.reason) == ("failed", "Permission denied")
+    with pytest.raises(PhotoError, match="far: cannot be listed"):
+        files_below([tree / "day" / "far"], "out")
 
 
 @pytest.mark.parametrize(

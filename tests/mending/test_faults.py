@@ -4,6 +4,7 @@ import pytest
 
 from composer.mending.blocks import block_grid
 from composer.mending.faults import KINDS, find_faults
+from composer.mending.gaps import clear_holes
 from composer.mending.regions import brightness
 from composer.samples import picture
 
@@ -37,6 +38,24 @@ def test_alpha_tells_where_holes_are(scene):
     valid = np.ones(scene.shape[:2], bool)
     valid[10:20, 30:50] = False
     assert [f.rect for f in found(scene, "hole", valid)] == [(30, 10, 50, 20)]
+
+
+def test_black_that_somebody_may_have_meant_is_told_from_gaps(scene):
+    def left(*rects):
+        dark = scene.copy()
+        for x0, y0, x1, y1 in rects:
+            dark[y0:y1, x0:x1] = 0
+        black = found(dark, "hole")
+        assert black
+        return clear_holes(black, dark.shape[:2])
+
+    height, width = scene.shape[:2]
+    assert not left((0, 0, width, 20), (0, height - 20, width, height))  # bars of a film
+    assert not left((0, 0, 4, height), (0, 0, width, 3), (0, height - 3, width, height))  # a frame
+    assert not left((30, 40, 90, 60))  # blacked out
+    assert not left((0, 0, width // 2, height // 2))  # too much
+    assert len(left((0, 0, 60, 30))) == 1  # beside a photo that lies lower
+    assert len(left((60, 100, 80, 130), (70, 110, 100, 140))) == 1
 
 
 def test_a_night_sky_is_no_hole():
