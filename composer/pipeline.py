@@ -41,7 +41,9 @@ STAGES = {
 _PLANNING = ("find-features", "match", "cameras", "level", "lay-out", "exposure", "local-warp", "seams")
 
 
+STEP = 3 / 255  # across seams, in the mean over their length: more is seen
 _BLENDS = {
+    "auto": ("gradient", "low-bands", "multiband"),
     "multiband": ("low-bands", "multiband"),
     "gradient": ("gradient", "low-bands", "multiband"),
     "feather": ("feather",),
@@ -311,13 +313,14 @@ def _toml(value: Any) -> str:
 
 
 def stitching(
-    blend: str = "multiband", options: Mapping[str, Mapping[str, Any]] | None = None, refine: bool = False
+    blend: str = "auto", options: Mapping[str, Mapping[str, Any]] | None = None, refine: bool = False
 ) -> Pipeline:
     """Return the pipeline that `stitch` runs.
 
     Parameters
     ----------
-    blend : "multiband", "gradient", "feather" or "none"
+    blend : "auto", "multiband", "gradient", "feather" or "none"
+        "auto" is "gradient" where photos exposed apart meet with a step, else "multiband".
     options : mapping or None
         By a stage's name, those of its options that are not to be the default.
     refine : bool
@@ -329,5 +332,5 @@ def stitching(
         An option is unknown or has a value of the wrong type.
     """
     names = [*_PLANNING, *_BLENDS[blend], *(["refine.gan"] if refine else [])]
-    wanted = options or {}
+    wanted = {**({"gradient": {"least": STEP}} if blend == "auto" else {}), **(options or {})}
     return Pipeline(tuple(_made({"use": n, **wanted.get(n, {})}, "stitch") for n in names))

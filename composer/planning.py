@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from composer.align.projection import placed
 from composer.backend.parallel import together
+from composer.blend.stages import BlendGradients
 from composer.errors import ImageTooLarge, NothingToStitch, PhotoError
 from composer.media.archive import load_plan
 from composer.media.decode import PhotoStore
@@ -94,11 +95,11 @@ def _laid_out(plan: Plan, pipeline: Pipeline) -> Plan:
 def _completed(plan: Plan, pipeline: Pipeline, context: Context, start: str | None = None) -> Plan:
     """Run the stages that a loaded plan lacks: from `start` on, and all after the layout without seams.
 
-    A pipeline that blends gradients solves for their factors where the plan has none.
+    A pipeline that is to blend gradients solves for their factors where the plan has none.
     """
     if all(c.seams is not None for c in plan.compositions):
         solved = any(la.factors is not None for c in plan.compositions for la in c.layers)
-        if not solved and any(name == "gradient" for name, _ in pipeline.described()):
+        if not solved and any(isinstance(s, BlendGradients) and not s.least for s in pipeline.plan_stages):
             start = start or "gradient"
         return pipeline.plan(plan, context, start) if start else plan
     shown = tuple(without_unseen(placed(c)) for c in plan.compositions)

@@ -235,7 +235,7 @@ def test_the_command_does_what_the_function_does(tmp_path: Path) -> None:
     ("arguments", "status", "message"),
     [
         (["--report", "r.html"], 2, "are for several"),
-        (["--box", "1,2,3"], 1, "--box 1,2,3: write X,Y,WIDTH,HEIGHT"),
+        (["--box", "1,2,3"], 2, "--box 1,2,3: write X,Y,WIDTH,HEIGHT"),
     ],
 )
 def test_wrong_usage(tmp_path: Path, arguments: list[str], status: int, message: str) -> None:

@@ -297,6 +297,17 @@ def test_a_hugin_project_is_completed_and_rendered(tmp_path: Path) -> None:
         composer.stitch(load=saved, device="cpu")
 
 
+def test_gradients_are_blended_where_photos_exposed_apart_meet_with_a_step() -> None:
+    left, middle, right = room()
+    light = (middle / np.float32(255)) ** 2.2
+    haze = np.linspace(0, 0.12, middle.shape[1], dtype=np.float32)[None, :, None]  # what no gain can undo
+    hazy = np.rint(255 * np.clip(light * 0.4 + haze, 0, 1) ** (1 / 2.2)).astype(np.uint8)
+    for photos, stepped in ([left, hazy, right], True), ([left, middle, right], False):
+        pictures = {b: composer.stitch(photos, blend=b).panoramas[0].image for b in BLENDS}
+        assert np.array_equal(pictures["auto"], pictures["gradient" if stepped else "multiband"])
+        assert not np.array_equal(pictures["gradient"], pictures["multiband"])
+
+
 def test_a_saved_plan_can_be_blended_by_gradients(tmp_path: Path) -> None:
     for k, pixels in enumerate(room()):
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")

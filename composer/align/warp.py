@@ -35,6 +35,7 @@ __all__ = [
     "warp_layer",
     "warp_mask",
     "warp_small",
+    "white_of",
     "window_of",
 ]
 
@@ -142,12 +143,15 @@ def _sampled(layer: Layer, pixels: Any, maps: tuple[Any, Any, Any], white: float
     kx, ky = pixels.shape[1] / photo.width, pixels.shape[0] / photo.height
     same = kx == 1 and ky == 1
     found = remap(pixels, u if same else (u + 0.5) * kx - 0.5, v if same else (v + 0.5) * ky - 0.5)
-    image, valid = _as_seen(layer, found, valid, white)
-    if white is not None and layer.vignetting != (0.0, 0.0, 0.0):
+    varies = layer.factors is not None or layer.vignetting != (0.0, 0.0, 0.0)
+    if white is None or not varies:
+        return _as_seen(layer, found, valid, white)
+    image, valid = _as_seen(layer, found, valid, 1.0)
+    if layer.vignetting != (0.0, 0.0, 0.0):
         image = weighted(image, _brightening(xp, layer, u, v))
-    if white is not None and layer.factors is not None:
+    if layer.factors is not None:
         image = image * on_nodes(xp, layer.photo, layer.factors, (u, v))
-    return image, valid
+    return _bent(image, white), valid  # at last: what was bent before would be brightened past white
 
 
 def _as_seen(layer: Layer, found: Any, valid: Any, white: float | None) -> tuple[Any, Any]:
@@ -170,12 +174,22 @@ def exposed(encoded: Any, gain: float, white: float = 1.0) -> Any:
     xp = namespace(encoded)
     factor = gain ** (1 / 2.4)
     lift = 0.055 * (factor - 1)
-    found = xp.where(encoded < _TOE, encoded * (factor + lift / _TOE), encoded * factor + lift)
+    return _bent(xp.where(encoded < _TOE, encoded * (factor + lift / _TOE), encoded * factor + lift), white)
+
+
+def _bent(values: Any, white: float) -> Any:
+    """Bend values above the knee so that `white`, where it exceeds 1, becomes 1."""
     if white <= 1:
-        return found
-    room, reach = 1 - _KNEE, white - _KNEE
-    above = xp.where(found > _KNEE, found - _KNEE, xp.zeros_like(found))
-    return xp.where(found > _KNEE, _KNEE + above / (1 + above * ((reach - room) / (room * reach))), found)
+        return values
+    xp, room, reach = namespace(values), 1 - _KNEE, white - _KNEE
+    above = xp.maximum(values - _KNEE, xp.zeros_like(values))
+    return values - above + above / (1 + above * ((reach - room) / (room * reach)))
+
+
+def white_of(brightest: Sequence[Array]) -> float:
+    """Return the value, 1 to 2, that 99.7 % of the largest channels of layers, (N,) each, do not exceed."""
+    every = np.concatenate(brightest)
+    return float(np.clip(np.percentile(every, 99.7), 1, 2)) if len(every) else 1.0
 
 
 def _exposed(xp: Any, found: Any, gain: tuple[float, ...], white: float) -> Any:

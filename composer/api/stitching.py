@@ -48,7 +48,7 @@ def stitch(
     exclude: str | Path | None = None,
     ghosts: str = "keep",
     brackets: str = "auto",
-    blend: str = "multiband",
+    blend: str = "auto",
     refine: bool = False,
     pairs: str | Path = "auto",
     features: str | Path | None = None,
@@ -103,7 +103,8 @@ def stitch(
         Whether things that moved are shown whole, or left out where other photos show what is behind.
     brackets : "auto" or "none"
         Whether views that look the same way at exposures 0.7 stops or more apart are recognised and fused.
-    blend : "multiband", "gradient", "feather" or "none"
+    blend : "auto", "multiband", "gradient", "feather" or "none"
+        "auto" blends gradients where photos exposed apart meet with a step, else by multiband.
     refine : bool
         Mend what is wrong along the seams by the learned refiner (see `composer.refine`).
     pairs : "auto", "all", "sequence", "gps", or path
@@ -284,7 +285,7 @@ def _check_options(
     choices = {
         "projection": (projection, ("auto", *get_args(Projection))),
         "crop": (crop, ("none", "rectangle")),
-        "blend": (blend, ("multiband", "gradient", "feather", "none")),
+        "blend": (blend, ("auto", "multiband", "gradient", "feather", "none")),
         "lens": (lens, LENSES),
     }
     for name, (value, allowed) in choices.items():

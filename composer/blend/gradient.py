@@ -60,8 +60,8 @@ class _Meeting:
 
 
 def solve_factors(
-    small: Composition, seams: Array, tiles: Sequence[Tile], context: Context
-) -> list[Array | None]:
+    small: Composition, seams: Array, tiles: Sequence[Tile], context: Context, least: float = 0.0
+) -> list[Array | None] | None:
     """Return by what to multiply each layer's encoded values so that layers meet across seams.
 
     Parameters
@@ -72,11 +72,14 @@ def solve_factors(
     tiles : sequence of Tile
         Every layer, warped for `small`.
     context : Context
+    least : float
+        Step across seams, 0..1 in the mean over their length, below which nothing needs to be done.
 
     Returns
     -------
     list of (rows, columns, C) float32 or None
         At nodes spread evenly from one edge of the photo to the other; None for layers that own nothing.
+        None in place of the list where layers meet.
     """
     firsts = np.cumsum([0, *(int(np.prod(_shape(la))) for la in small.layers)]).tolist()
     sheets = over(context, "gradient", lambda k: _sheet(small, k, firsts[k], seams), range(len(tiles)))
@@ -86,13 +89,22 @@ def solve_factors(
         for i, j, cells in _along(seams, small.closed)
     ]
     met = [m for m in found if m is not None]
-    if not met:
-        return [None] * len(tiles)
+    if not met or _step(met) < least:
+        return None
     parts = np.split(np.exp(_solved(met, _flatness(sheets))), firsts[1:-1])
     return [
         part.reshape(*s.shape, -1).astype(np.float32) if s.owned.any() else None
         for s, part in zip(sheets, parts, strict=True)
     ]
+
+
+def _step(met: Sequence[_Meeting]) -> float:
+    """Return by how much values differ across the seams, in the mean over their length.
+
+    Of each two layers' seam it is the median that counts: things that differ, or lie apart, are no step.
+    """
+    steps = [abs(float(np.median(m.apart.mean(1)))) * float(np.median(m.value)) for m in met]
+    return float(np.average(steps, weights=[len(m.value) for m in met]))
 
 
 def _shape(layer: Layer) -> tuple[int, int]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
 from composer.align.projection import magnification, reduced
-from composer.align.warp import warp_all
+from composer.align.warp import warp_all, white_of
 from composer.backend import namespace
 from composer.blend.compose import hull, owners, place_of
 from composer.blend.feather import feather
@@ -22,6 +22,7 @@ from composer.records import Composition, Context, Locality, Plan, Tile
 __all__ = ["BlendGradients", "BlendLowBands", "Feather", "Multiband", "NoBlend"]
 
 FINE_LEVELS = 3
+APART = 0.7  # stops between the brightest and the darkest gain: photos closer together meet
 
 
 def _blended(tiles: list[Tile], blend: Callable[[list[Tile]], Any]) -> Tile:
@@ -38,10 +39,15 @@ def _blended(tiles: list[Tile], blend: Callable[[list[Tile]], Any]) -> Tile:
 
 @dataclass(frozen=True)
 class BlendGradients:
-    """Blend gradients: find smooth factors with which the layers meet across seams."""
+    """Blend gradients: find smooth factors with which the layers meet across seams.
+
+    Options: `least`, the step across seams, 0..1 in the mean over their length, below which layers stay as
+    they are. It is not looked for where exposures are less than 0.7 stops apart.
+    """
 
     takes: ClassVar[type] = Plan
     gives: ClassVar[type] = Plan
+    least: float = 0.0
 
     def __call__(self, plan: Plan, context: Context) -> Plan:
         return replace(plan, compositions=tuple(self._solve(c, context) for c in plan.compositions))
@@ -49,13 +55,37 @@ class BlendGradients:
     def _solve(self, composition: Composition, context: Context) -> Composition:
         if composition.seams is None or len(composition.layers) < 2:
             return composition
-        bare = tuple(replace(la, factors=None) for la in composition.layers)
-        small = reduced(replace(composition, layers=bare), int(composition.seam_step))
-        found = solve_factors(small, composition.seams, warp_all(small, context, "gradient"), context)
+        if self.least and _stops([la.gain for la in composition.layers]) < APART:
+            return composition
+        bare, step = tuple(replace(la, factors=None) for la in composition.layers), int(composition.seam_step)
+        small = reduced(replace(composition, layers=bare, white=1.0), step)
+        tiles = warp_all(small, context, "gradient")
+        found = solve_factors(small, composition.seams, tiles, context, self.least)
+        if found is None:
+            return replace(composition, layers=bare)
         layers = tuple(
             replace(la, factors=found[k if la.bracket is None else la.bracket]) for k, la in enumerate(bare)
         )
-        return replace(composition, layers=layers)
+        blended = replace(composition, layers=layers)
+        return blended if _floats(blended) else _whitened(blended, step, context)
+
+
+def _stops(gains: Sequence[tuple[float, ...]]) -> float:
+    """Return how many stops exposures are apart."""
+    light = np.array(gains).mean(1)
+    return float(np.log2(light.max() / max(light.min(), 1e-6)))
+
+
+def _floats(composition: Composition) -> bool:
+    """Tell whether values beyond white are kept."""
+    return any(la.photo.dtype == "float32" for la in composition.layers)
+
+
+def _whitened(composition: Composition, step: int, context: Context) -> Composition:
+    """Return a composition whose white is what its layers' factors make of bright pixels."""
+    coarse = reduced(replace(composition, white=1.0), 2 * step)
+    tiles = warp_all(coarse, context, "gradient")
+    return replace(composition, white=white_of([tile.image[tile.valid].max(1) for tile in tiles]))
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class Crop(StrEnum):
 
 
 class Blend(StrEnum):
+    auto = "auto"
     multiband = "multiband"
     gradient = "gradient"
     feather = "feather"
@@ -113,7 +114,7 @@ def stitch(
     brackets: Annotated[
         Brackets, typer.Option(help="Fuse views that look the same way, stops apart.")
     ] = Brackets.auto,
-    blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.multiband,
+    blend: Annotated[Blend, typer.Option(help="How photos pass into each other.")] = Blend.auto,
     refine: Annotated[
         bool, typer.Option("--refine", help="Mend what is wrong along seams by the learned refiner.")
     ] = False,

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.align.projection import smooth_map
-from composer.align.warp import exposed
+from composer.align.warp import exposed, white_of
 from composer.records import Composition, Layer, Tile, to_linear
 
 Array = NDArray[Any]
@@ -115,8 +115,7 @@ def white_level(tiles: list[Tile], gains: Array) -> float:
         seen = tile.image[tile.valid]
         corrected = [exposed(seen[:, c], float(gain[c])) for c in range(seen.shape[1])]
         brightest.append(np.max(corrected, axis=0))
-    every = np.concatenate(brightest)
-    return float(np.clip(np.percentile(every, 99.7), 1, 2)) if len(every) else 1.0
+    return white_of(brightest)
 
 
 def _channel(overlap: Overlap, c: int) -> Array:
