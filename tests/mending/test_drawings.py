@@ -62,7 +62,7 @@ def test_what_is_flat_or_tiny_is_no_drawing():
     assert not is_drawn(np.zeros((2, 9, 1), np.float32))
 
 
-@pytest.mark.parametrize("draw", [dithered, pixel_art, plotted])
+@pytest.mark.parametrize("draw", [dithered, plotted])
 def test_drawings_in_jpeg_files(draw):
     _, data = cv2.imencode(".jpg", draw(), [cv2.IMWRITE_JPEG_QUALITY, 92])
     assert is_sudden(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) / 255)
