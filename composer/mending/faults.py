@@ -27,7 +27,7 @@ from composer.records import Fault
 
 Array = NDArray[Any]
 
-__all__ = ["AUTO", "KINDS", "find_faults"]
+__all__ = ["AUTO", "KINDS", "find_faults", "without_specks"]
 
 Finder = Callable[[Array, Array | None], list[Fault]]
 
@@ -79,7 +79,7 @@ def find_faults(
         if kind == "pixel" and any(f.kind == "impulse" for f in found):
             continue
         if kind == "noise":
-            pixels = _smoothed(pixels, found)
+            pixels = without_specks(pixels, found)
         found += finders[kind](pixels, valid)
     laid_over = [k for k in LAID_OVER if k in kinds]  # all told by one look
     return found + find_laid_over(pixels, valid, laid_over, setting.sensitivity) if laid_over else found
@@ -93,7 +93,7 @@ def _set(setting: Setting) -> dict[str, Finder]:
     }
 
 
-def _smoothed(pixels: Array, faults: Sequence[Fault]) -> Array:
+def without_specks(pixels: Array, faults: Sequence[Fault]) -> Array:
     """Return the picture with medians in place of what is a pixel wide."""
     specks = covered([f for f in faults if f.kind in SPECKLED], pixels.shape[:2])
     if not specks.any():

@@ -38,6 +38,8 @@ JUMP = 0.12  # of an impulse against the median around it
 BEYOND_NOISE = 8.0  # times what pixels usually differ from that median: 5 deviations of noise
 RARE = 0.0008  # of the pixels: fewer extremes are no noise
 CLUMPED = 3.0  # times as many neighbours as chance gives are no noise
+PAPER = 0.3  # of the picture, that is extreme and does not jump: then letters, stars or stains may do
+BOTH = 0.2  # of them, that have to be black, and white, there
 SPREAD = 0.3  # of their mean density that at least half of the cells of an 8 x 8 grid have
 
 
@@ -111,18 +113,24 @@ def _standing(plane: Array) -> tuple[Array, Array, Array, Array]:
 def find_impulses(pixels: Array, valid: Array | None = None) -> list[Fault]:
     """Find salt-and-pepper noise in (H, W, C) float32: one fault, kind "impulse", or none.
 
-    Extremes that jump from the median around them count as noise where there are many, all over the picture.
+    Extremes that jump from the median around them count as noise where there are many, all over the picture;
+    and both black and white ones, if most of it is black or white.
     """
-    mask = np.zeros(pixels.shape[:2], bool)
+    dark, light, plain = np.zeros((3, *pixels.shape[:2]), bool)
     for c in range(pixels.shape[2]):
         channel = np.ascontiguousarray(pixels[:, :, c])
-        extreme = (channel <= LEVEL) | (channel >= 1 - LEVEL)
+        low, high = channel <= LEVEL, channel >= 1 - LEVEL
+        extreme = low | high
         apart = np.abs(channel - cv2.medianBlur(channel, 5))
         inside = apart[~extreme]
         usual = float(np.median(inside)) if inside.size else 0.0  # noise reaches the extremes, too
-        mask |= extreme & (apart > max(JUMP, BEYOND_NOISE * usual))
+        jumps = apart > max(JUMP, BEYOND_NOISE * usual)
+        dark, light, plain = dark | (low & jumps), light | (high & jumps), plain | (extreme & ~jumps)
+    mask = dark | light
     if valid is not None:
         mask &= valid
+    if plain.mean() > PAPER and min((mask & dark).sum(), (mask & light).sum()) < BOTH * mask.sum():
+        return []
     cells = cv2.resize(mask.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA)
     mean = float(mask.mean())
     if mean < RARE or float(np.median(cells)) < SPREAD * mean:

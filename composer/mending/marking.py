@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.media.picture import as_float
-from composer.mending.drawings import is_drawn
-from composer.mending.faults import find_faults
+from composer.mending.drawings import is_drawn, is_sudden
+from composer.mending.faults import find_faults, without_specks
 from composer.mending.gaps import clear_holes
 from composer.mending.holes import Hole, find_holes, grown
 from composer.mending.regions import covered, regions
@@ -24,6 +24,7 @@ Array = NDArray[Any]
 __all__ = ["DOUBLE", "SPECKS", "Marked", "find_marked", "mark_lost", "operated", "point_at"]
 
 SPECKS = ("impulse", "pixel", "line")  # a pixel wide: a plate each, solved for together
+SALT = ("impulse",)  # as sudden as what is drawn
 CUT_OUT = ("hole", *LAID_OVER)  # what a mask would mark
 DOUBLE = "ghost"  # cut out where another photo shows what is there; made up it is not
 DOUBLE_RIM = 32  # px around it that a donor shows better, too: where it ends is seen to a window only
@@ -156,6 +157,8 @@ def _clear_faults(
     if is_drawn(seen):
         return found, (DRAWN,)
     faults, notes = find_faults(seen, valid, kinds, setting), []
+    if is_sudden(without_specks(seen, _of(faults, SALT))):
+        return found, (DRAWN,)
     if hole and not valid.all():
         hidden = float((~valid & ~missing).mean())
         notes = [f"{100 * hidden:.2g} % of the photo {TRANSPARENT}"] if hidden else []

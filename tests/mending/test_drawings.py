@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from composer.mending.drawings import is_drawn
+from composer.mending.drawings import is_drawn, is_sudden
 from composer.samples import picture
 
 
@@ -60,3 +60,18 @@ def test_photographs_noisy_or_not(name):
 def test_what_is_flat_or_tiny_is_no_drawing():
     assert not is_drawn(np.full((64, 64, 3), 0.5, np.float32))
     assert not is_drawn(np.zeros((2, 9, 1), np.float32))
+
+
+@pytest.mark.parametrize("draw", [dithered, plotted])
+def test_drawings_in_jpeg_files(draw):
+    _, data = cv2.imencode(".jpg", draw(), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    assert is_sudden(cv2.imdecode(data, cv2.IMREAD_COLOR).astype(np.float32) / 255)
+
+
+@pytest.mark.parametrize("name", ["astronaut.png", "chelsea.png", "coffee.png", "brick.png", "text.png"])
+def test_a_photograph_is_not_sudden(name):
+    photo = picture(name)
+    photo = (photo if photo.ndim == 3 else photo[:, :, None]).astype(np.float32) / 255
+    noisy = photo + np.random.default_rng(0).normal(0, 40 / 255, photo.shape).astype(np.float32)
+    for pixels in (photo, np.clip(noisy, 0, 1), np.zeros((9, 2, 1), np.float32)):
+        assert not is_sudden(pixels)

@@ -58,6 +58,15 @@ def test_black_that_somebody_may_have_meant_is_told_from_gaps(scene):
     assert len(left((60, 100, 80, 130), (70, 110, 100, 140))) == 1
 
 
+def test_ink_on_paper_is_no_noise_but_specks_on_a_dark_photo_are(scene):
+    random = np.random.default_rng(2)
+    page = np.where(random.random((200, 200, 1)) < 0.02, 0, 1).astype(np.float32)
+    assert found(page, "impulse") == []
+    night = scene * np.float32(0.1)
+    night[random.random(night.shape[:2]) < 0.01] = 1
+    assert len(found(night, "impulse")) == 1
+
+
 def test_a_night_sky_is_no_hole():
     rise = np.clip((np.arange(300) - 100) / 600, 0, 1).astype(np.float32)
     assert found(np.repeat(np.repeat(rise[:, None], 200, 1)[:, :, None], 3, 2), "hole") == []
