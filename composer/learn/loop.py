@@ -307,7 +307,7 @@ class _Run:
         }  # fmt: skip
         validated = time.monotonic()
         observe(Event("validate", 1.0, validated - started, EXPORTING))
-        observe(Event("write", 0.0, message=EXPORTING))
+        observe(Event("write", 0.0))
         self.model.write(out, about)
         (out / "card.md").write_text(_card(about, found))
         observe(Event("write", 1.0, time.monotonic() - validated))
