@@ -31,6 +31,7 @@ from composer.learn.pairs import Spoiled, planes_of_sample
 from composer.learn.perceptual import st_lpips
 from composer.learn.photographs import Split
 from composer.learn.pix2pix import translating
+from composer.learn.published import ST_LPIPS, absent
 from composer.learn.refining import gated
 from composer.learn.runtime import network_of
 from composer.learn.simulator import Sample
@@ -107,6 +108,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
+    if problem := absent(ST_LPIPS):
+        parser.error(problem)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     photos = [p for p in map(reduced_photo, options.photos) if p is not None]

@@ -250,6 +250,7 @@ def test_no_photo_or_mask_that_was_given_is_overwritten(photos: Path, tmp_path: 
         ("stitch", one, two, far, "-o", far),
         ("stitch", one, two, "-o", tmp_path / "a.jpg", "--save", one),
         ("stitch", one, two, "-o", tmp_path / "a.jpg", "--summary", one),
+        ("stitch", one, two, "-o", tmp_path / "a.jpg", "--summary", "-"),
         ("repair", one, "--mask", mask, "-o", mask),
         ("repair", one, "--donor", far, "--box", "1,1,4,4", "-o", far),
         ("clone", one, two, "--mask", mask, "-o", mask),

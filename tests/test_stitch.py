@@ -464,6 +464,8 @@ def test_an_input_is_never_overwritten(tmp_path: Path) -> None:
         ({"blend": "mix"}, "blend"),
         ({"width": 0}, "width"),
         ({"workers": 0}, "workers"),
+        ({"roll": float("inf")}, "finite"),
+        ({"fov": (90.0, float("nan"))}, "finite"),
     ],
 )
 def test_senseless_options_are_refused_before_work(options: dict[str, object], message: str) -> None:

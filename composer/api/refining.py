@@ -58,8 +58,9 @@ def refine(
     ----------
     composite : path, or array (H, W[, C]), uint8, uint16 or float32
     mask : path, or array (H, W)
-        White where to look: along seams, in fills. Outside it every pixel stays as it is. May be left out
-        with a detector, or with the weights of pix2pix, which then translate the whole picture.
+        White where to look: along seams, in fills; bool will do, and integers that are 0 and 1. Outside it
+        every pixel stays as it is. May be left out with a detector, or with pix2pix, which then translates
+        the whole picture.
     output : path or None
         Where to write; None keeps the result in memory.
     other : path, array, or None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -170,6 +171,8 @@ def stitch(
     target = Path(output) if output is not None else None
     across, down = fov if isinstance(fov, tuple) else (fov, 0.0)
     _check_options(projection, crop, width, preview, blend, workers, lens)
+    if not all(map(math.isfinite, (yaw, pitch or 0.0, roll, across, down, lens_fov))):
+        raise OptionError("yaw, pitch, roll, fov and lens_fov are degrees; give finite numbers")
     check_pairs(str(pairs))
     if matcher is not None and features is None:
         raise OptionError("a matcher goes with the features that it was trained for; give features too")

@@ -104,7 +104,7 @@ def train_refiner(
         raise OptionError(f'model is "{model}"; choose one of {", ".join(MODELS)}')
     if (data is None) == (pairs is None) or (pairs is not None and model != "pix2pix"):
         raise OptionError("give photographs as data, or for pix2pix a folder of pairs instead")
-    chosen = _checked(minutes, batch, size, width, 16 if model == "residual" else 256)
+    chosen = _checked(batch, size, width, 16 if model == "residual" else 256)
     context, _ = begun(device, workers, None, observe, cancelled)
     session = _session(context, out, resume, overfit, tensorboard, stopped)
     with one_thread_each():
@@ -157,7 +157,7 @@ def train_detector(
     from composer.learn import detector_training as training
     from composer.learn.loop import train
 
-    recipe = training.Recipe(minutes, steps, seed=seed, **_checked(minutes, batch, size, width, 16))
+    recipe = training.Recipe(minutes, steps, seed=seed, **_checked(batch, size, width, 16))
     recipe = training.by_heart(recipe) if overfit else recipe
     context, _ = begun(device, workers, None, observe, cancelled)
     session = _session(context, out, resume, overfit, tensorboard, stopped)
@@ -205,7 +205,7 @@ def train_burst(
     from composer.learn import burst_training as training
     from composer.learn.loop import train
 
-    recipe = training.Recipe(minutes, steps, seed=seed, **_checked(minutes, batch, size, width, 16))
+    recipe = training.Recipe(minutes, steps, seed=seed, **_checked(batch, size, width, 16))
     recipe = training.by_heart(recipe) if overfit else recipe
     context, _ = begun(device, workers, None, observe, cancelled)
     session = _session(context, out, resume, overfit, tensorboard, stopped)
@@ -247,9 +247,7 @@ def _needs_torch() -> None:
         raise TrainingError("training needs torch; run pip install 'composer-cv[learn]'")
 
 
-def _checked(
-    minutes: float, batch: int | None, size: int | None, width: int | None, align: int
-) -> dict[str, int]:
+def _checked(batch: int | None, size: int | None, width: int | None, align: int) -> dict[str, int]:
     """Return those of a recipe's options that were given.
 
     Raises
@@ -258,9 +256,9 @@ def _checked(
     """
     least = max(64, align)
     wrong = (size is not None and (size % align or size < least), (batch or 1) < 1, (width or 8) < 8)
-    if any(wrong) or batch == 0 or minutes <= 0:
+    if any(wrong) or batch == 0:
         raise OptionError(
-            f"size must be a multiple of {align} from {least} on, batch 1, width 8, minutes above 0"
+            f"size must be a multiple of {align} from {least} on, batch at least 1, width at least 8"
         )
     given = {"batch": batch, "size": size, "width": width}
     return {name: value for name, value in given.items() if value is not None}

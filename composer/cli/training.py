@@ -104,8 +104,9 @@ def train(
 
 def _tell(found: dict[str, float], out: Path, overfit: bool) -> None:
     """Say what was found, and what to do next."""
+    wide = max(map(len, found), default=0)
     for name, value in found.items():
-        typer.echo(f"{name:<28} {value:8.3f}")
+        typer.echo(f"{name:<{wide}} {value:8.3f}")
     if overfit:
         typer.echo("one batch was learnt by heart; train without --overfit-batch to get weights")
     elif found:

@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from composer.errors import Cancelled, TrainingError
+from composer.errors import Cancelled, OptionError, OutputError, TrainingError
 from composer.learn import checkpoints
 from composer.learn.checkpoints import Parts
 from composer.learn.processes import agreed, average, count, rank, together
@@ -46,12 +46,22 @@ LOADER_BOUND = 0.4  # share of the time spent waiting for samples that is worth 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every recipe has: minutes of all sessions, or steps if not 0; samples a step; the seed."""
+    """What every recipe has: minutes of all sessions, or steps if not 0; samples a step; the seed.
+
+    Raises
+    ------
+    OptionError
+        A training that never ends, or cannot begin.
+    """
 
     minutes: float = 20.0
     steps: int = 0
     batch: int = 8
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minutes < math.inf or self.steps < 0 or self.seed < 0:
+            raise OptionError("minutes must be above 0, steps and seed not below")
 
 
 @dataclass(frozen=True)
@@ -165,7 +175,7 @@ def _train(model: Model, session: Session) -> dict[str, float]:
         run.load(checkpoint)
     elif checkpoint.exists() and not session.overfit:
         raise TrainingError(f"{checkpoint}: a run is here already; resume it, or choose another folder")
-    out.mkdir(parents=True, exist_ok=True)
+    _make(out)
     with run.logging() as log:
         saved = time.monotonic()
         for batch in run.batches():
@@ -297,7 +307,7 @@ class _Run:
         }  # fmt: skip
         validated = time.monotonic()
         observe(Event("validate", 1.0, validated - started, EXPORTING))
-        observe(Event("write", 0.0, message=EXPORTING))
+        observe(Event("write", 0.0))
         self.model.write(out, about)
         (out / "card.md").write_text(_card(about, found))
         observe(Event("write", 1.0, time.monotonic() - validated))
@@ -373,6 +383,19 @@ def follow(slow: nn.Module, fast: nn.Module, steps: int) -> None:
     with torch.no_grad():
         for one, other in zip(slow.parameters(), fast.parameters(), strict=True):
             one.lerp_(other, 1 - keep)
+
+
+def _make(folder: Path) -> None:
+    """Make the run's folder.
+
+    Raises
+    ------
+    OutputError
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}); choose another folder") from error
 
 
 def _step_of(line: str) -> float:

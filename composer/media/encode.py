@@ -138,6 +138,8 @@ def check_apart(path: Path, what: str) -> None:
     OutputError
     """
     check_folder(path)
+    if path.name == "-":
+        raise OutputError(f"{path}: {what} does not go to standard output; give the name of a file")
     if path.suffix.lower() in SUFFIXES:
         raise OutputError(f"{path}: {what} is no picture; give a name with another ending")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from composer.errors import TrainingError, WeightsError  # noqa: E402
+from composer.errors import OptionError, OutputError, TrainingError, WeightsError  # noqa: E402
 from composer.learn import loop  # noqa: E402
 from composer.learn.loop import Budget, Moment, Session, descend, train  # noqa: E402
 from composer.learn.weights import read_weights, write_weights  # noqa: E402
@@ -104,6 +105,20 @@ def test_steps_that_are_not_finite_are_skipped_and_told(tmp_path: Path) -> None:
     assert np.isfinite(found["bias"])
     assert [line["step"] for line in lines if "skipped" in line] == list(range(1, 41, 2))
     assert "20 of 39 steps were not finite" in lines[38]["warning"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"minutes": math.nan}, {"minutes": 0}, {"minutes": math.inf}, {"steps": -1}, {"seed": -1}]
+)
+def test_trainings_without_end_or_beginning_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(OptionError, match="minutes must be above 0"):
+        Recipe(**wrong)
+
+
+def test_a_file_in_the_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        train(Colour(Recipe(steps=1)), Session(tmp_path / "a"))
 
 
 def test_what_comes_after_the_minutes_is_told(tmp_path: Path) -> None:
