@@ -299,11 +299,12 @@ def test_a_hugin_project_is_completed_and_rendered(tmp_path: Path) -> None:
 
 def test_gradients_are_blended_where_photos_exposed_apart_meet_with_a_step() -> None:
     left, middle, right = room()
+    blends = "auto", "multiband", "gradient"
     light = (middle / np.float32(255)) ** 2.2
     haze = np.linspace(0, 0.12, middle.shape[1], dtype=np.float32)[None, :, None]  # what no gain can undo
     hazy = np.rint(255 * np.clip(light * 0.4 + haze, 0, 1) ** (1 / 2.2)).astype(np.uint8)
     for photos, stepped in ([left, hazy, right], True), ([left, middle, right], False):
-        pictures = {b: composer.stitch(photos, blend=b).panoramas[0].image for b in BLENDS}
+        pictures = {b: composer.stitch(photos, blend=b).panoramas[0].image for b in blends}
         assert np.array_equal(pictures["auto"], pictures["gradient" if stepped else "multiband"])
         assert not np.array_equal(pictures["gradient"], pictures["multiband"])
 
