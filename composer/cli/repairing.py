@@ -55,7 +55,8 @@ def repair(
         str,
         typer.Option(
             metavar="KINDS",
-            help="hole,impulse,pixel,line,blocking,banding,noise; only if named fringe,fading,seam, "
+            help="hole,impulse,pixel,line,blocking,banding,noise (drawings, and as holes transparent parts, "
+            "bars and frames, only if these are named); only if named fringe,fading,seam, "
             "ghost (mended from --donor), and scratch,dust, which are suggestions: look at them with "
             "--find-only --page first.",
         ),

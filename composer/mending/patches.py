@@ -31,11 +31,11 @@ __all__ = ["SIZE", "copy_patches"]
 
 SIZE = 7  # of a patch, in pixels of every resolution
 FEW = 4096  # sources that are tried where nothing is known yet
-LEAST = 1000  # source patches that a coarser resolution must have
+LEAST = 300  # source patches that a coarser resolution must have: begun at a finer one, fills are patchwork
 TEXTURE = 5.0  # weight of texture beside colour
 OVERUSE = 1.0  # price of using a place once more, in mean squared distances
 FADE = 1.3  # by which trust falls, a pixel into the hole
-SPREAD = 0.3  # of the squared distances: matches much farther than this quantile hardly count
+SPREAD = 0.6  # of the squared distances: matches much farther than this quantile hardly count
 LARGEST = 2 << 20  # pixels; at higher resolutions matches are taken over, not searched for
 ROUNDS = 12, 6, 3  # of search and vote: at the coarsest resolution, between, at full size
 
