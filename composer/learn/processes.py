@@ -24,6 +24,7 @@ def together(device: str) -> Iterator[None]:
     dist.init_process_group("nccl" if device == "cuda" else "gloo")
     try:
         yield
+        dist.barrier()  # none leaves while another is still at it
     finally:
         dist.destroy_process_group()
 
