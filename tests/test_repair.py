@@ -352,3 +352,9 @@ def test_one_large_hole_shows_how_far_it_is_and_can_be_stopped() -> None:
     assert told == sorted(told)
     with pytest.raises(Cancelled):
         composer.repair(photo(160), mask, fill="patches", cancelled=lambda: True)
+
+
+def test_a_photo_nearly_all_transparent_says_how_much_in_plain_digits() -> None:
+    pixels = np.dstack([photo(), np.zeros((96, 96), np.uint8)])
+    pixels[:6, :6, 3] = 255
+    assert composer.repair(pixels).notes[0].startswith("99.6 % of the photo is transparent")

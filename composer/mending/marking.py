@@ -161,13 +161,18 @@ def _clear_faults(
         return found, (DRAWN,)
     if hole and not valid.all():
         hidden = float((~valid & ~missing).mean())
-        notes = [f"{100 * hidden:.2g} % of the photo {TRANSPARENT}"] if hidden else []
+        notes = [f"{_percent(hidden)} of the photo {TRANSPARENT}"] if hidden else []
     elif hole:
         black = _of(faults, ("hole",))
         found = clear_holes(black, valid.shape)
         left = covered([f for f in black if f not in found], valid.shape).mean()
-        notes = [f"{100 * left:.2g} % of the photo {BLACK}"] if left else []
+        notes = [f"{_percent(left)} of the photo {BLACK}"] if left else []
     return found + [f for f in faults if f.kind != "hole"], tuple(notes)
+
+
+def _percent(share: float) -> str:
+    """Return a share in per cent: two digits and more, but never as 1e+02."""
+    return f"{100 * share:.1f} %" if share > 0.1 else f"{100 * share:.2g} %"
 
 
 def _of(faults: Sequence[Fault], kinds: Collection[str]) -> list[Fault]:
