@@ -143,15 +143,14 @@ def _sampled(layer: Layer, pixels: Any, maps: tuple[Any, Any, Any], white: float
     kx, ky = pixels.shape[1] / photo.width, pixels.shape[0] / photo.height
     same = kx == 1 and ky == 1
     found = remap(pixels, u if same else (u + 0.5) * kx - 0.5, v if same else (v + 0.5) * ky - 0.5)
-    varies = layer.factors is not None or layer.vignetting != (0.0, 0.0, 0.0)
-    if white is None or not varies:
-        return _as_seen(layer, found, valid, white)
-    image, valid = _as_seen(layer, found, valid, 1.0)
+    if white is None:
+        return _as_seen(layer, found, valid, None)
+    image, valid = _as_seen(layer, found, valid, white if layer.factors is None else 1.0)
     if layer.vignetting != (0.0, 0.0, 0.0):
         image = weighted(image, _brightening(xp, layer, u, v))
-    if layer.factors is not None:
-        image = image * on_nodes(xp, layer.photo, layer.factors, (u, v))
-    return _bent(image, white), valid  # at last: what was bent before would be brightened past white
+    if layer.factors is not None:  # bent at last: before, it would be brightened past white
+        image = _bent(image * on_nodes(xp, layer.photo, layer.factors, (u, v)), white)
+    return image, valid
 
 
 def _as_seen(layer: Layer, found: Any, valid: Any, white: float | None) -> tuple[Any, Any]:

@@ -11,7 +11,6 @@ from composer.records import Camera, Composition, Layer, Photo, Rect, Tile
 SIDE = 40
 PHOTO = Photo("p", None, SIDE, SIDE, 3, "uint8")
 RECT = Rect(0, 0, SIDE, SIDE)
-BRIGHTENED = np.full((2, 2, 3), 1.3, np.float32)
 
 
 def shown(white: float, factors: np.ndarray | None = None, vignetting: float = 0.0) -> np.ndarray:
@@ -26,8 +25,9 @@ def shown(white: float, factors: np.ndarray | None = None, vignetting: float = 0
     return np.asarray(tile.image[2:-2, SIDE // 2, 0])
 
 
-@pytest.mark.parametrize(("factors", "vignetting"), [(BRIGHTENED, 0.0), (None, -0.9), (BRIGHTENED, -0.4)])
-def test_what_is_brightened_past_white_is_bent_not_cut(factors: np.ndarray | None, vignetting: float) -> None:
+@pytest.mark.parametrize("vignetting", [0.0, -0.4])
+def test_what_factors_brighten_past_white_is_bent_not_cut(vignetting: float) -> None:
+    factors = np.full((2, 2, 3), 1.3, np.float32)
     plain = shown(1.0, factors, vignetting)
     assert plain.max() > 1.01
     bent = shown(float(plain.max()), factors, vignetting)
