@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend import to_numpy
+from composer.backend.parallel import in_order
 from composer.blend.compose import owners
 from composer.errors import Cancelled
 from composer.media.tiff_write import TIFF_TILE, Page, alpha_plane
 from composer.records import Composition, Context, Event, Rect
-from composer.render import in_order, layers_of, output_dtype, owners_of, quantised, tiles_of, warped
+from composer.render import layers_of, output_dtype, owners_of, quantised, tiles_of, warped
 
 Array = NDArray[Any]
 

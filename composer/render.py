@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from composer.align.warp import source_shrink, warp_layer
 from composer.backend import choose, namespace, to_device, to_numpy
+from composer.backend.parallel import AHEAD, in_order
 from composer.blend.compose import place_of, with_sources
 from composer.blend.lowbands import low_field
 from composer.blend.ownership import Cells, cells_of, share_of, window_owned
@@ -24,13 +24,11 @@ from composer.media.decode import store_of
 from composer.records import Composition, Context, Event, Locality, Rect, Tile
 
 Array = NDArray[Any]
-T = TypeVar("T")
 
 __all__ = [
     "BlendStage",
     "TileStage",
     "canvas_channels",
-    "in_order",
     "layers_of",
     "output_dtype",
     "owners_of",
@@ -43,7 +41,6 @@ __all__ = [
 ]
 
 TILE = 256
-AHEAD = 32  # finished tiles that may wait for a slow writer
 
 
 class BlendStage(Protocol):
@@ -170,23 +167,6 @@ def tiles_of(rect: Rect, size: int) -> Iterator[Rect]:
     for y in range(rect.y0, rect.y1, size):
         for x in range(rect.x0, rect.x1, size):
             yield Rect(x, y, min(x + size, rect.x1), min(y + size, rect.y1))
-
-
-def in_order(
-    pool: ThreadPoolExecutor, work: Callable[[Rect], T], rects: Iterator[Rect], ahead: int = AHEAD
-) -> Iterator[T]:
-    """Run `work` on the pool and yield results in order, up to `ahead` begun or waiting."""
-    waiting: deque[Future[T]] = deque()
-    try:
-        for rect in rects:
-            waiting.append(pool.submit(work, rect))
-            if len(waiting) > ahead:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 def _areas(rect: Rect, stages: tuple[TileStage, ...]) -> list[Rect]:

@@ -55,8 +55,8 @@ def check_canvases(plan: Plan, outputs: list[Path | None], memory: int) -> None:
         if need > memory - memory // PHOTO_SHARE:
             raise OutputError(
                 f"{output or 'result'}: {composition.width} x {composition.height} pixels need "
-                f"{need >> 20} MB at once, more than --max-memory leaves; write .tif, .png or .dzi, or make "
-                "it smaller with --width"
+                f"{need >> 20} MB at once, more than --max-memory leaves; write .tif, .png, .jpg or .dzi, or "
+                "make it smaller with --width"
             )
 
 
@@ -124,7 +124,7 @@ def rendered(
     shape = (composition.height, composition.width, canvas_channels(composition))
     holes = check_output(output) in ("TIFF", "PNG") and has_holes(composition)
     metadata = _metadata(composition, context)
-    notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata)
+    notes = write_bands(output, bands, shape, output_dtype(composition), holes, metadata, context.workers)
     before(Event("write", 1.0, time.perf_counter() - started - seconds))
     return Panorama(composition, output, notes=(*unlike, *notes), preview=small)
 

@@ -144,7 +144,7 @@ def clone(
             start = _told(context.observe, "refine", start)
         notes, file = result.notes, None if output is None else Path(output)
         if file is not None:
-            notes = (*notes, *write_picture(file, result.pixels, result.alpha, below))
+            notes = (*notes, *write_picture(file, result.pixels, result.alpha, below, context.workers))
             _told(context.observe, "write", start)
     kept = None if file is not None else _as_given(result, source if target is None else target)
     return Cloned(

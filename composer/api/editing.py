@@ -75,7 +75,8 @@ def edited(
     touched = made.shape != given.shape or not np.array_equal(made, given, equal_nan=made.dtype.kind == "f")
     notes = tuple(f"{name}: {note}" for name, summary in told for note in summary["notes"])
     if target is not None:
-        notes += tuple(_written(target, made, picture) if touched else keep_picture(target, picture))
+        workers = context.workers
+        notes += tuple(_written(target, made, picture, workers) if touched else keep_picture(target, picture))
     return Changed(
         output=target, pixels=made if target is None else None, notes=notes, touched=touched,
         told=tuple((name, _facts(summary)) for name, summary in told), stages=tuple(watch.stages.items()),
@@ -111,11 +112,11 @@ def _whole(picture: Picture) -> Array:
     return picture.pixels if picture.alpha is None else np.dstack([picture.pixels, picture.alpha])
 
 
-def _written(target: Path, made: Array, picture: Picture) -> list[str]:
+def _written(target: Path, made: Array, picture: Picture, workers: int) -> list[str]:
     """Write a picture whose last of two or four channels is alpha."""
     opaque = made.shape[2] in (1, 3)
     pixels, alpha = (made, None) if opaque else (made[:, :, :-1], made[:, :, -1])
-    return write_picture(target, pixels, alpha, picture)
+    return write_picture(target, pixels, alpha, picture, workers)
 
 
 def _facts(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -276,6 +276,8 @@ def _written(target: Path, pixels: Array, alpha: Array | None, stack: Stack, con
     """Write a result with the reference's metadata; returns what the format could not keep."""
     started = time.perf_counter()
     profile = store_of(context).profile or icc_profile(stack.frame)
-    lost = write_picture(target, pixels, alpha, Picture(stack.frame, pixels, profile=profile))
+    lost = write_picture(
+        target, pixels, alpha, Picture(stack.frame, pixels, profile=profile), context.workers
+    )
     context.observe(Event("write", 1.0, time.perf_counter() - started))
     return lost

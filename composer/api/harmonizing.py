@@ -110,7 +110,7 @@ def harmonize(
             pixels, alpha = _painted(job, found.change if found else None, context)
         if target is not None:
             with _timed(context, "write"):
-                notes += write_picture(target, pixels, alpha, job.back)
+                notes += write_picture(target, pixels, alpha, job.back, context.workers)
     image = pixels if alpha is None else np.concatenate([pixels, alpha[:, :, None]], 2)
     before, after, near = found.means if found else (None, None, None)
     return Harmonized(

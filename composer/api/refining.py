@@ -118,7 +118,7 @@ def refine(
                 notes = ["without another photo of the place little is changed; give one as other"]
     context.observe(Event("refine", 1.0, time.perf_counter() - started))
     if output is not None:
-        notes += write_picture(Path(output), pixels, picture.alpha, picture)
+        notes += write_picture(Path(output), pixels, picture.alpha, picture, context.workers)
     elif picture.alpha is not None:
         pixels = np.concatenate([pixels, picture.alpha[:, :, None]], 2)
     return Refined(

@@ -215,7 +215,7 @@ def repair(
         )
     if target is not None:
         kept = picture if lost is None else None
-        notes += _written(target, mended, kept, marked if find_only else None)
+        notes += _written(target, mended, kept, marked if find_only else None, context.workers)
     pixels = mended.pixels if mended.alpha is None else np.dstack([mended.pixels, mended.alpha])
     return Repaired(
         mask=marked.mask, faults=met, output=target, notes=notes, stages=tuple(watch.stages.items()),
@@ -373,13 +373,15 @@ def _restored(
     return replace(picture, pixels=pixels), met, notes
 
 
-def _written(target: Path, mended: Picture, picture: Picture | None, found: Marked | None) -> tuple[str, ...]:
+def _written(
+    target: Path, mended: Picture, picture: Picture | None, found: Marked | None, workers: int
+) -> tuple[str, ...]:
     """Write the mask of what was found, the picture, or the photo's own file where nothing has changed."""
     if found is not None:
         return tuple(write_image(target, np.where(found.mask, 255, 0).astype(np.uint8)[:, :, None]))
     if mended is picture:
         return tuple(keep_picture(target, picture))
-    return tuple(write_picture(target, mended.pixels, mended.alpha, mended))
+    return tuple(write_picture(target, mended.pixels, mended.alpha, mended, workers))
 
 
 def _boxes(box: Any) -> list[Rect]:

@@ -140,8 +140,8 @@ def stitch(
         Threads; None uses every core. The result does not depend on it.
     max_memory : int or None
         Bytes that decoded photos and a canvas held in memory may take together; an eighth of them is for
-        photos, and what exceeds it goes to scratch files. Only JPEG, WebP and results in memory hold a
-        canvas. None: half of what the machine has available, at most 4 GiB. The result does not depend
+        photos, and what exceeds it goes to scratch files. Only WebP and results in memory hold a canvas.
+        None: half of what the machine has available, at most 4 GiB. The result does not depend
         on it.
     observe : callable or None
         Called with an `Event` after each step.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections import deque
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -13,7 +14,9 @@ from composer.records import Context, Event
 A = TypeVar("A")
 B = TypeVar("B")
 
-__all__ = ["in_turn", "over", "together"]
+AHEAD = 32  # finished items that may wait for a slow reader
+
+__all__ = ["AHEAD", "in_order", "in_turn", "over", "together"]
 
 
 def over(context: Context, stage: str, work: Callable[[A], B], items: Iterable[A]) -> list[B]:
@@ -40,6 +43,23 @@ def together(context: Context, work: Callable[[A], B], items: Iterable[A]) -> li
     if context.workers == 1 or len(everything) < 2:
         return [work(item) for item in everything]
     return over(replace(context, observe=lambda event: None), "", work, everything)
+
+
+def in_order(
+    pool: ThreadPoolExecutor, work: Callable[[A], B], items: Iterable[A], ahead: int = AHEAD
+) -> Iterator[B]:
+    """Run `work` on the pool and yield results in order, up to `ahead` begun or waiting."""
+    waiting: deque[Future[B]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def in_turn(

@@ -19,6 +19,7 @@ from PIL import Image
 from composer.errors import OutputError
 from composer.media.deepzoom import descriptor, write_tiles
 from composer.media.inputs import SUFFIXES
+from composer.media.jpeg_write import within_segments, write_jpeg
 from composer.media.metadata import Metadata
 from composer.media.opening import reason
 from composer.media.png import png_chunks
@@ -51,10 +52,9 @@ FORMATS = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WebP",
     ".dzi": "Deep Zoom", ".hdr": "HDR", ".exr": "EXR",
 }  # fmt: skip
-STREAMED = "TIFF", "PNG", "Deep Zoom", "HDR", "EXR"  # the others gather the canvas first
-JPEG_QUALITY = 95
+STREAMED = "JPEG", "TIFF", "PNG", "Deep Zoom", "HDR", "EXR"  # WebP gathers the canvas first
 _UNFINISHED: set[Path] = set()  # files and folders being written under temporary names
-JPEG_SEGMENT = 65000  # a marker's 64 kB less what Pillow puts in front
+WEBP_QUALITY = 95
 
 
 def check_output(path: Path, width: int = 1, height: int = 1) -> str:
@@ -194,7 +194,11 @@ def discard_unfinished() -> None:
 
 
 def write_image(
-    path: Path, image: Array, alpha: Array | None = None, metadata: Metadata | None = None
+    path: Path,
+    image: Array,
+    alpha: Array | None = None,
+    metadata: Metadata | None = None,
+    workers: int = 1,
 ) -> list[str]:
     """Write a picture that is in memory.
 
@@ -206,6 +210,9 @@ def write_image(
     alpha : (H, W) bool or of the image's type, or None
         Where the picture is valid; written as alpha where the format has one, else shown against black.
         Its type says whether a plane is always written (as it is), or where it has holes.
+    metadata : Metadata or None
+    workers : int
+        Threads, for JPEG.
 
     Returns
     -------
@@ -213,7 +220,7 @@ def write_image(
     """
     bands = iter([(0, image, alpha if alpha is not None else np.ones(image.shape[:2], bool))])
     holes = alpha is not None and not (alpha.dtype == bool and bool(alpha.all()))
-    return write_bands(path, bands, image.shape, image.dtype.name, holes, metadata)
+    return write_bands(path, bands, image.shape, image.dtype.name, holes, metadata, workers)
 
 
 def write_bands(
@@ -223,8 +230,9 @@ def write_bands(
     dtype: str,
     holes: bool,
     metadata: Metadata | None = None,
+    workers: int = 1,
 ) -> list[str]:
-    """Write a picture from rows of tiles; JPEG and WebP gather them first, the others write as they come.
+    """Write a picture from rows of tiles; WebP gathers them first, the others write as they come.
 
     Parameters
     ----------
@@ -233,6 +241,9 @@ def write_bands(
     dtype : "uint8", "uint16" or "float32"
     holes : bool
         Whether TIFF and PNG get an alpha plane; WebP gets one if a pixel turns out invalid.
+    metadata : Metadata or None
+    workers : int
+        Threads, for JPEG.
 
     Returns
     -------
@@ -257,7 +268,7 @@ def write_bands(
         _write_deep_zoom(path, bands, (width, height), metadata)
         return notes
     if kind == "JPEG":
-        metadata = _within_segments(path, metadata, notes)
+        metadata = within_segments(path, metadata, notes)
     with replacing(path) as file:
         if kind == "TIFF":
             write_tiff(file, bands, (height, width, channels), dtype, holes, metadata)
@@ -265,14 +276,13 @@ def write_bands(
             write_hdr(file, bands, (height, width, channels))
         elif kind == "EXR":
             write_exr(file, bands, (height, width, channels), holes)
+        elif kind == "JPEG":
+            rows = (_on_black(part, covered) for _, part, covered in bands)
+            write_jpeg(file, rows, (height, width, channels), metadata, workers)
         elif kind == "PNG":
             _write_png(file, bands, (height, width, channels + holes), target, metadata)
         else:
-            image, valid = _gathered(bands, shape, target, kind == "JPEG")
-            if valid is None:
-                _write_jpeg(file, image, metadata)
-            else:
-                _write_webp(file, image, valid, metadata)
+            _write_webp(file, *_gathered(bands, shape, target), metadata)
     return notes
 
 
@@ -286,20 +296,16 @@ def _target(kind: str, dtype: str) -> str:
 
 
 def _gathered(
-    bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], dtype: str, opaque: bool
-) -> tuple[Array, Array | None]:
-    """Put rows of tiles together, and where they are valid; black where not, `opaque` also where in part.
-
-    What is opaque needs no plane of where it is valid.
-    """
-    image, valid = np.zeros(shape, dtype), None if opaque else np.zeros(shape[:2], bool)
+    bands: Iterator[tuple[int, Array, Array]], shape: tuple[int, ...], dtype: str
+) -> tuple[Array, Array]:
+    """Put rows of tiles together, and where they are valid; black where not."""
+    image, valid = np.zeros(shape, dtype), np.zeros(shape[:2], bool)
     for top, rows, covered in bands:
         here = slice(top, top + len(rows))
-        image[here] = _on_black(rows, covered) if opaque or covered.dtype == bool else rows
-        if valid is not None:
-            if covered.dtype != valid.dtype:
-                valid = valid.astype(covered.dtype)
-            valid[here] = covered
+        image[here] = _on_black(rows, covered) if covered.dtype == bool else rows
+        if covered.dtype != valid.dtype:
+            valid = valid.astype(covered.dtype)
+        valid[here] = covered
     return image, valid
 
 
@@ -379,50 +385,12 @@ def _replacing_folder(path: Path) -> Iterator[Path]:
         ) from error
 
 
-def _within_segments(path: Path, metadata: Metadata, notes: list[str]) -> Metadata:
-    """Leave out metadata that a JPEG's segment of 64 kB cannot hold, with a note."""
-    exif, xmp = (
-        data if data is None or len(data) < JPEG_SEGMENT else None for data in (metadata.exif, metadata.xmp)
-    )
-    for name, before, after in (("EXIF", metadata.exif, exif), ("XMP", metadata.xmp, xmp)):
-        if before is not None and after is None:
-            size = len(before) // 1000
-            notes.append(f"{path}: {size} kB of {name} left out, JPEG holds 65 (use .tif or .png to keep it)")
-    return Metadata(exif, metadata.icc, xmp)
-
-
 def _unheld(path: Path, kind: str, metadata: Metadata) -> list[str]:
     """Say what of the metadata files of linear light do not hold."""
     colours = profile_name(metadata.icc)
     held = {"EXIF": metadata.exif, "XMP": metadata.xmp, f"profile ({colours})": colours != "sRGB"}
     lost = [name for name, value in held.items() if value]
     return [f"{path}: {', '.join(lost)} left out, {kind} has no place for it (.tif has)"] if lost else []
-
-
-def _write_jpeg(file: BinaryIO, image: Array, metadata: Metadata) -> None:
-    """Encode with OpenCV, which needs no copy of the picture, and put the metadata behind its header."""
-    if image.shape[2] == 3:
-        cv2.cvtColor(image, cv2.COLOR_RGB2BGR, image)
-    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY,
-               cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # fmt: skip
-    data = memoryview(cv2.imencode(".jpg", image, options)[1])
-    head = 4 + int.from_bytes(data[4:6], "big")  # two markers and the length of the second
-    file.write(data[:head])
-    file.writelines(_segments(metadata))
-    file.write(data[head:])
-
-
-def _segments(metadata: Metadata) -> Iterator[bytes]:
-    """Yield a JPEG's segments of EXIF, XMP and ICC profile (in parts of 64 kB)."""
-    found = [(0xE1, metadata.exif)] if metadata.exif else []
-    if metadata.xmp:
-        found.append((0xE1, b"http://ns.adobe.com/xap/1.0/\0" + metadata.xmp))
-    icc = metadata.icc or b""
-    parts = [icc[k : k + JPEG_SEGMENT] for k in range(0, len(icc), JPEG_SEGMENT)]
-    for k, part in enumerate(parts, 1):
-        found.append((0xE2, b"ICC_PROFILE\0" + bytes((k, len(parts))) + part))
-    for marker, data in found:
-        yield bytes((0xFF, marker)) + (len(data) + 2).to_bytes(2, "big") + data
 
 
 def _write_webp(file: BinaryIO, image: Array, valid: Array, metadata: Metadata) -> None:
@@ -432,7 +400,7 @@ def _write_webp(file: BinaryIO, image: Array, valid: Array, metadata: Metadata) 
     if picture.mode in ("L", "LA"):
         picture = picture.convert("RGB" if picture.mode == "L" else "RGBA")
     picture.save(
-        file, "WEBP", quality=JPEG_QUALITY, method=2, exif=metadata.exif or b"",
+        file, "WEBP", quality=WEBP_QUALITY, method=2, exif=metadata.exif or b"",
         icc_profile=metadata.icc, xmp=metadata.xmp or b"",
     )  # fmt: skip
 

@@ -131,7 +131,9 @@ def check_target(output: Path, inputs: Iterable[object]) -> None:
         raise OutputError(f"{output}: is one of the inputs; choose another name or folder for the result")
 
 
-def write_picture(output: Path, pixels: Array, alpha: Array | None, like: Picture) -> list[str]:
+def write_picture(
+    output: Path, pixels: Array, alpha: Array | None, like: Picture, workers: int = 1
+) -> list[str]:
     """Write a result with the metadata and colour profile of the picture that it comes from.
 
     Returns
@@ -148,7 +150,7 @@ def write_picture(output: Path, pixels: Array, alpha: Array | None, like: Pictur
     metadata = replace(metadata, icc=like.profile)
     count = 1 if like.photo.path is None else pictures_in(like.photo.path)
     notes = [f"{like.photo.name}: holds {count} pictures; only the first was taken"] if count > 1 else []
-    return [*notes, *write_image(output, pixels, alpha, metadata)]
+    return [*notes, *write_image(output, pixels, alpha, metadata, workers)]
 
 
 def keep_picture(output: Path, picture: Picture) -> list[str]:

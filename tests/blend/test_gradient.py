@@ -152,7 +152,8 @@ def test_grey_photos_take_colour_and_threads_change_nothing(context: Context) ->
 def test_other_photos_of_the_rig_are_blended_anew(tmp_path: Path) -> None:
     for k, pixels in enumerate(room()[:2]):
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
-    first = composer.stitch(tmp_path, blend="gradient", width=300, save=tmp_path / "plan").panoramas[0]
+    plan = tmp_path / "plan"
+    first = composer.stitch(tmp_path, blend="gradient", width=300, save=plan, device="cpu").panoramas[0]
     again = composer.stitch(load=tmp_path / "plan", device="cpu").panoramas[0]
     assert np.array_equal(again.image, first.image)
     turned = composer.stitch(load=tmp_path / "plan", yaw=20, device="cpu").panoramas[0].composition

@@ -2,6 +2,7 @@ import os
 import struct
 import time
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -80,6 +81,34 @@ def test_lossy_formats_are_close(tmp_path, name, planes):
     pixels = np.stack(waves, -1).astype(np.uint8)
     assert write_image(tmp_path / name, pixels) == []
     assert np.abs(read(tmp_path / name).astype(int) - pixels).mean() < 2
+
+
+@pytest.mark.parametrize("planes", [1, 3])
+@pytest.mark.parametrize(("height", "heights"), [(5, (5,)), (256, (100, 3)), (700, (256,)), (515, (300, 1))])
+def test_jpeg_streams_bands_of_any_height(tmp_path, height, heights, planes):
+    pixels = picture(height, 530, planes, dtype="uint8")
+    options = [cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+               cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]  # fmt: skip
+    _, whole = cv2.imencode(".jpg", pixels[:, :, ::-1], options)
+    (tmp_path / "whole.jpg").write_bytes(whole.tobytes())
+    for workers in (1, 3):
+        bands = in_bands(pixels, np.ones(pixels.shape[:2], bool), heights)
+        about = Metadata(icc=srgb() if planes == 3 else grey_profile())
+        write_bands(tmp_path / f"{workers}.jpg", bands, pixels.shape, "uint8", False, about, workers)
+        assert np.array_equal(read(tmp_path / f"{workers}.jpg"), read(tmp_path / "whole.jpg"))
+        with Image.open(tmp_path / f"{workers}.jpg") as image:
+            assert np.array_equal(np.asarray(image), np.squeeze(read(tmp_path / "whole.jpg")))
+    assert (tmp_path / "1.jpg").read_bytes() == (tmp_path / "3.jpg").read_bytes()
+
+
+def test_a_photo_that_fails_while_jpeg_is_written_leaves_nothing(tmp_path):
+    def bands():
+        yield 0, np.zeros((512, 40, 3), np.uint8), np.ones((512, 40), bool)
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OutputError, match="No space left"):
+        write_bands(tmp_path / "a.jpg", bands(), (1024, 40, 3), "uint8", False, None, 2)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_holes_are_black_in_jpeg_and_transparent_in_webp(tmp_path):
