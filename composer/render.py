@@ -40,7 +40,7 @@ __all__ = [
     "warped",
 ]
 
-TILE = 256
+TILE = {"cpu": 256, "cuda": 1024}  # what caches hold; what launching kernels is little beside
 
 
 class BlendStage(Protocol):
@@ -74,7 +74,7 @@ def render(
     blend: BlendStage,
     context: Context,
     stages: tuple[TileStage, ...] = (),
-    tile_size: int = TILE,
+    tile_size: int | None = None,
 ) -> tuple[Array, Array]:
     """Render the whole canvas into memory.
 
@@ -96,7 +96,7 @@ def render_bands(
     blend: BlendStage,
     context: Context,
     stages: tuple[TileStage, ...] = (),
-    tile_size: int = TILE,
+    tile_size: int | None = None,
 ) -> Iterator[tuple[int, Array, Array]]:
     """Render the canvas in rows of tiles, from the top; photos are dropped when nothing below shows them.
 
@@ -107,8 +107,9 @@ def render_bands(
     context : Context
     stages : tuple of TileStage
         Applied to each blended tile, in order.
-    tile_size : int
-        Pixels, a multiple of the blend's alignment. The result does not depend on it.
+    tile_size : int or None
+        Pixels, a multiple of the blend's alignment; None: what suits the device. The result does not depend
+        on it.
 
     Yields
     ------
@@ -121,7 +122,7 @@ def render_bands(
         A photo is damaged, missing or changed.
     """
     align = math.lcm(blend.locality().align, *(stage.locality().align for stage in stages))
-    tile_size = max(align, tile_size // align * align)
+    tile_size = max(align, (tile_size or TILE[context.device]) // align * align)
     tops = range(0, composition.height, tile_size)
     lefts = range(0, composition.width, tile_size)
     total, done, started = len(tops) * len(lefts), 0, time.perf_counter()

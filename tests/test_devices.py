@@ -146,6 +146,15 @@ def test_render_keeps_to_the_standard(
     assert 0.2 < np.mean([tile.valid.mean() for tile in plain]) < 0.95
 
 
+@open_and_closed
+@every_blend
+def test_the_size_of_tiles_changes_nothing(blend: BlendStage, closed: bool) -> None:
+    composition = scene(closed)
+    small, large = (render(composition, blend, context(composition), tile_size=n) for n in (32, 1024))
+    np.testing.assert_array_equal(small[1], large[1])
+    np.testing.assert_array_equal(small[0], large[0])
+
+
 def with_layers(composition: Composition, **changes: Any) -> Composition:
     return replace(composition, layers=tuple(replace(la, **changes) for la in composition.layers))
 

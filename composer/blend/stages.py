@@ -165,7 +165,7 @@ class NoBlend:
     """Cut hard along the seams."""
 
     def locality(self) -> Locality:
-        return Locality()
+        return Locality(halo=64)  # where a seam's cells reach beyond their photo, what lies near fills in
 
     def blend(self, tiles: list[Tile]) -> Tile:
         return _blended(tiles, lambda t: owners(t)[1])
