@@ -93,7 +93,7 @@ def fuse(
         Standard deviations from the median beyond which "sigma-clip" leaves a value out.
     response : "debevec", "robertson" or "srgb"
         HDR only: how the camera's response to light is recovered (Debevec and Malik 1997; Robertson et al.
-        2003), or taken to be sRGB's.
+        2003), or taken to be sRGB's, as it is where EXIF tells no exposure times.
     tone_map : "auto", "none", or one of `composer.fusion.tonemap.OPERATORS`
         HDR only: how light of any range is shown. "none" keeps it: float32, linear in .hdr and .exr files,
         else encoded, also beyond 1. "auto": none for .hdr and .exr, else "local-laplacian".

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.backend import lookup
+from composer.backend.channels import max_channel
 from composer.errors import OptionError
 from composer.fusion.response import NODES, debevec, robertson, spread_samples, srgb, trust
 from composer.media.metadata import read_exif
@@ -107,10 +108,13 @@ def merge(
     ----------
     images : sequence of (H, W, C) uint8 or uint16
     seconds : sequence of float, or None
-        Exposure times, or whatever they are in proportion to; None estimates them.
+        Exposure times, or whatever they are in proportion to; None estimates them, and takes the photos to be
+        sRGB.
     method : "debevec", "robertson" or "srgb"
         Recover the camera's response (Debevec and Malik 1997; Robertson et al. 2003) and average by the
-        paper's weights, or take the photos to be sRGB as they say, averaged by Debevec's weights.
+        paper's weights, or take the photos to be sRGB as they say, averaged by Debevec's weights. A pixel's
+        channels weigh the same, as the brightest does: else colours come from several photos, and turn where
+        these differ in white balance or response.
     shown : sequence of (H, W) bool or None, or None
         Where each image shows something; None is everywhere. Where none does, all count.
 
@@ -125,7 +129,10 @@ def merge(
     """
     if seconds is None and len(images) > 1:
         _check(images, (1.0,) * len(images), method)
-        seconds = estimated_seconds(images)
+        seconds, method = (
+            estimated_seconds(images),
+            "srgb",
+        )  # which tells the times, and so nothing of a response
     times = (1.0,) if seconds is None else tuple(float(s) for s in seconds)
     _check(images, times, method)
     logs = np.log(np.asarray(times, np.float64))
@@ -142,11 +149,12 @@ def merge(
     counted = _counted(shown or [None] * len(images), int(height))
     for y in range(0, int(height), rows):
         here = slice(y, y + rows)
-        above, below = (
-            sum(lookup(i[here], t[k]) * c[here] for i, t, c in zip(images, tables, counted, strict=True))
-            for k in (0, 1)
-        )
-        out[y : y + rows] = above / below if method == "robertson" else np.exp(above / below)
+        above, below = np.zeros_like(out[here]), np.zeros_like(out[here, :, :1])
+        for image, (values, weights), counts in zip(images, tables, counted, strict=True):
+            weight = lookup(max_channel(image[here])[:, :, None], weights) * counts[here]
+            above += lookup(image[here], values) * weight
+            below += weight
+        out[here] = above / below if method == "robertson" else np.exp(above / below)
     return out
 
 
@@ -174,7 +182,7 @@ def _check(images: Sequence[Array], seconds: Sequence[float], method: str) -> No
 def _tables(
     response: Array, logs: Array, photo: int, dtype: np.dtype[Any], method: str
 ) -> tuple[Array, Array]:
-    """Return what a photo's stored values add to numerator and denominator of the mean, (codes, C) each.
+    """Return what a photo's stored values stand for (codes, C), and what they weigh (codes, 1).
 
     Debevec and Malik average logarithms (equation 6), Robertson et al. light, by the variance of its error
     (equation 10). The shortest counts faintly where it is white, for pixels that are white in all; the
@@ -187,10 +195,7 @@ def _tables(
         weight = np.where(nodes > NODES / 2, np.maximum(weight, FAINT), weight)
     if logs[photo] == logs.max():
         weight = np.where(nodes <= NODES / 2, np.maximum(weight, DARK), weight)
-    weights = np.repeat(weight[:, None], curve.shape[1], 1)
+    values = curve - logs[photo]
     if method == "robertson":
-        weights = weights * np.exp(2 * logs[photo])
-        above = weights * np.exp(curve - logs[photo])
-    else:
-        above = weights * (curve - logs[photo])
-    return above.astype(np.float32), weights.astype(np.float32)
+        weight, values = weight * np.exp(2 * logs[photo]), np.exp(values)
+    return values.astype(np.float32), weight[:, None].astype(np.float32)

@@ -78,6 +78,23 @@ def test_exposures_are_estimated() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
+def test_photos_without_times_are_taken_as_they_say(method: str) -> None:
+    shots = bracket(s_curve)[::3]  # of two photos, and no times, any response can be made
+    np.testing.assert_array_equal(merge(shots, None, method), merge(shots, None, "srgb"))
+
+
+def test_colours_come_from_one_photo_where_photos_differ() -> None:
+    light = np.float32([0.4, 0.15, 0.1]) * np.linspace(0.8, 1.2, 200, dtype=np.float32)[None, :, None]
+    warm = np.float32([4, 4 * 1.4, 4])  # white balanced otherwise; its red is white
+    dark, bright = (
+        np.rint(255 * to_encoded(np.clip(np.repeat(light * k, 200, 0), 0, 1))).astype(np.uint8)
+        for k in (np.float32(1), warm)
+    )
+    found = merge([dark, bright], (1.0, 4.0), "srgb")
+    np.testing.assert_allclose(found[:, :, 1] / found[:, :, 0], 0.15 / 0.4, rtol=0.03)
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_white_and_black_everywhere_is_finite(method: str) -> None:
     shots = bracket(to_encoded)
     for shot in shots:
