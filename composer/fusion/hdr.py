@@ -27,6 +27,7 @@ INSIDE = 0.08, 0.92  # of white: values that tell an exposure ratio
 LEAST_COMMON = 50  # pixels
 BAND = 1 << 20  # pixels at a time
 FAINT = 1e-6  # what the last resort counts beside any other photo
+FAINTEST = 1e-9  # of what no photo tells well: white in the only one that shows it
 DARK = 0.1  # what the longest exposure's darkest values count
 
 
@@ -186,7 +187,8 @@ def _tables(
 
     Debevec and Malik average logarithms (equation 6), Robertson et al. light, by the variance of its error
     (equation 10). The shortest counts faintly where it is white, for pixels that are white in all; the
-    longest counts where it is dark, since what others show there is noise.
+    longest counts where it is dark, since what others show there is noise. Nothing counts for naught: of some
+    places, at the edges, only one photo shows anything.
     """
     nodes = np.linspace(0, NODES - 1, int(np.iinfo(dtype).max) + 1)
     curve = np.stack([np.interp(nodes, np.arange(NODES), c) for c in response.T], axis=1)
@@ -195,6 +197,7 @@ def _tables(
         weight = np.where(nodes > NODES / 2, np.maximum(weight, FAINT), weight)
     if logs[photo] == logs.max():
         weight = np.where(nodes <= NODES / 2, np.maximum(weight, DARK), weight)
+    weight = np.maximum(weight, FAINTEST)
     values = curve - logs[photo]
     if method == "robertson":
         weight, values = weight * np.exp(2 * logs[photo]), np.exp(values)

@@ -106,6 +106,17 @@ def test_white_and_black_everywhere_is_finite(method: str) -> None:
     assert found[-20:].max() < 0.01
 
 
+def test_what_only_the_longest_shows_is_finite_where_it_is_white() -> None:
+    shots = bracket(to_encoded)
+    shots[-1][:20] = 255
+    shown = [np.ones(s.shape[:2], bool) for s in shots]
+    for part in shown[:-1]:
+        part[:20] = False
+    found = merge(shots, SECONDS, shown=shown)
+    assert np.isfinite(found).all()
+    assert found[:20].min() > 0
+
+
 def test_one_photo_is_its_light() -> None:
     shot = bracket(to_encoded, noise=0)[2]
     found = merge([shot], None)
