@@ -7,6 +7,8 @@ range of what is expected nearby, and beyond where the reference is clipped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-__all__ = ["ghost_free"]
+__all__ = ["Moved", "find_moved", "without_ghosts"]
 
 BINS = 256
 CLIPPED = 0.02, 0.97  # reference values that promise only a bound
@@ -26,8 +28,39 @@ SMALLEST = 12  # pixels of a ghost
 AROUND = 9  # pixels: ghosts are widened by half, and fade over as much
 
 
-def ghost_free(reference: Array, photo: Array, valid: Array | None = None) -> Array:
-    """Return how much each pixel of a photo may count beside the reference: 0 on ghosts, else 1.
+@dataclass(frozen=True)
+class Moved:
+    """Where a photo is not the reference in another exposure.
+
+    Attributes
+    ----------
+    still : (H, W) float32
+        0 on ghosts, else 1, and between at their edges.
+    curves : (C, BINS) float
+        The photo's values for values 0..1 of the reference, channel by channel.
+    """
+
+    still: Array
+    curves: Array
+
+
+def without_ghosts(
+    planes: Sequence[Array], reference: Sequence[Array], still: Array, curves: Array
+) -> list[Array]:
+    """Return a photo's planes (h, w) float32 with the reference, exposed as the photo is, in place of ghosts.
+
+    Were ghosts only given no weight, the coarse bands of a pyramid would carry them over their edges, and the
+    place would lack the photo's exposure.
+    """
+    if still.min() >= 1:
+        return list(planes)
+    places = np.linspace(0, 1, BINS)
+    made = [np.interp(r, places, c).astype(np.float32) for r, c in zip(reference, curves, strict=True)]
+    return [m + (p - m) * still for p, m in zip(planes, made, strict=True)]
+
+
+def find_moved(reference: Array, photo: Array, valid: Array | None = None) -> Moved:
+    """Find what moved between the reference and a photo.
 
     Parameters
     ----------
@@ -35,13 +68,11 @@ def ghost_free(reference: Array, photo: Array, valid: Array | None = None) -> Ar
     valid : (H, W) bool or None
         Where the photo shows anything.
 
-    Returns
-    -------
-    (H, W) float32
     """
     strong, weak = (np.zeros(photo.shape[:2], bool) for _ in range(2))
-    for c in range(photo.shape[2]):
-        beyond = _beyond(reference[:, :, c], photo[:, :, c], valid)
+    curves = [_response(reference[:, :, c], photo[:, :, c], valid) for c in range(photo.shape[2])]
+    for c, curve in enumerate(curves):
+        beyond = _beyond(reference[:, :, c], photo[:, :, c], curve)
         strong |= beyond > STRONG
         weak |= beyond > WEAK
     if valid is not None:
@@ -52,12 +83,11 @@ def ghost_free(reference: Array, photo: Array, valid: Array | None = None) -> Ar
     ghost = (stats[:, cv2.CC_STAT_AREA] >= SMALLEST) & (held * 8 >= stats[:, cv2.CC_STAT_AREA])
     ghost[0] = False
     wide = cv2.dilate(ghost[labels].astype(np.float32), np.ones((AROUND, AROUND)))
-    return np.asarray(1 - cv2.blur(wide, (AROUND, AROUND)))
+    return Moved(np.asarray(1 - cv2.blur(wide, (AROUND, AROUND))), np.stack(curves))
 
 
-def _beyond(reference: Array, photo: Array, valid: Array | None) -> Array:
-    """Return how far a plane's values lie beyond those that the reference makes expect."""
-    curve = _response(reference, photo, valid)
+def _beyond(reference: Array, photo: Array, curve: Array) -> Array:
+    """Return how far a plane's values lie beyond those that the reference makes expect by a curve."""
     at = np.clip(reference, 0, 1) * (BINS - 1)
     expected = np.interp(at, np.arange(BINS), curve).astype(np.float32)
     slope = np.interp(at, np.arange(BINS), np.gradient(curve) * BINS).astype(np.float32)

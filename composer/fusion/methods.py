@@ -19,7 +19,7 @@ from composer.backend.parallel import over
 from composer.errors import OptionError
 from composer.fusion.exposure import Exponents, exposure_rule
 from composer.fusion.focus import FOCUS
-from composer.fusion.ghosts import ghost_free
+from composer.fusion.ghosts import Moved, find_moved
 from composer.fusion.hdr import exposure_seconds, merge
 from composer.fusion.stack import Stack, as_stored, blocks, part, reduced
 from composer.fusion.statistics import clipped, median, middle, sort_stack
@@ -59,8 +59,8 @@ class Settings:
 
 def exposure(stack: Stack, settings: Settings, context: Context) -> Array:
     """Fuse exposures."""
-    shown = _ghost_shares(stack, context) if settings.ghosts == "remove" else None
-    return blend_tiles(stack, exposure_rule(settings.exponents), context, shown)
+    still = _what_moved(stack, context) if settings.ghosts == "remove" else None
+    return blend_tiles(stack, exposure_rule(settings.exponents), context, still)
 
 
 def focus(stack: Stack, settings: Settings, context: Context) -> Array:
@@ -218,28 +218,29 @@ def _together(
     return result
 
 
-def _ghost_shares(stack: Stack, context: Context) -> Callable[[int, Rect], Array | None]:
-    """Return how much each photo may count, where moving things are the reference's."""
+def _what_moved(stack: Stack, context: Context) -> Callable[[int, Rect], tuple[Array, Array] | None]:
+    """Return what of each photo is not where the reference has it, for any rectangle."""
     shrink = coarse(stack.frame, GHOST_MP)
     reference, _ = reduced(stack, stack.reference, shrink, context)
 
-    def look(k: int) -> Array | None:
+    def look(k: int) -> Moved | None:
         if k == stack.reference:
             return None
         photo, seen = reduced(stack, k, shrink, context)
-        return ghost_free(reference, photo, seen)
+        return find_moved(reference, photo, seen)
 
-    shares = over(context, "ghosts", look, range(len(stack.photos)))
+    everything = over(context, "ghosts", look, range(len(stack.photos)))
 
-    def shown(k: int, rect: Rect) -> Array | None:
-        share = shares[k]
-        if share is None:
+    def still(k: int, rect: Rect) -> tuple[Array, Array] | None:
+        moved = everything[k]
+        if moved is None:
             return None
+        share = moved.still
         x, y = (np.arange(a, b) for a, b in ((rect.x0, rect.x1), (rect.y0, rect.y1)))
         u = ((x + 0.5) * (share.shape[1] / stack.shape[1]) - 0.5).astype(np.float32)
         v = ((y + 0.5) * (share.shape[0] / stack.shape[0]) - 0.5).astype(np.float32)
         shape = rect.height, rect.width
         u, v = (np.ascontiguousarray(np.broadcast_to(a, shape)) for a in (u[None, :], v[:, None]))
-        return np.clip(remap(share[:, :, None], u, v)[:, :, 0], 0, 1)
+        return np.clip(remap(share[:, :, None], u, v)[:, :, 0], 0, 1), moved.curves
 
-    return shown
+    return still

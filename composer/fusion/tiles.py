@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from composer.backend.parallel import over
 from composer.fusion.bands import Planes, Rule, raised
+from composer.fusion.ghosts import without_ghosts
 from composer.fusion.stack import Stack, as_stored, blocks, part
 from composer.media.picture import as_float
 from composer.records import Context, Locality, Rect
 
 Array = NDArray[Any]
-Shown = Callable[[int, Rect], Any]
+Still = Callable[[int, Rect], tuple[Array, Array] | None]
 
 __all__ = ["LEVELS", "blend_tiles", "locality"]
 
@@ -34,7 +35,7 @@ def locality(rule: Rule) -> Locality:
     return Locality(halo=rule.reach << LEVELS, align=1 << LEVELS)
 
 
-def blend_tiles(stack: Stack, rule: Rule, context: Context, shown: Shown | None = None) -> Array:
+def blend_tiles(stack: Stack, rule: Rule, context: Context, still: Still | None = None) -> Array:
     """Blend a stack.
 
     Parameters
@@ -42,8 +43,9 @@ def blend_tiles(stack: Stack, rule: Rule, context: Context, shown: Shown | None 
     stack : Stack
     rule : Rule
     context : Context
-    shown : callable or None
-        Called with k and a rectangle: (h, w) float32, how much photo k may count there, or None.
+    still : callable or None
+        Called with k and a rectangle: of photo k what did not move there (h, w) float32, and its curves, as
+        `ghosts.Moved` has them; or None.
 
     Returns
     -------
@@ -57,7 +59,12 @@ def blend_tiles(stack: Stack, rule: Rule, context: Context, shown: Shown | None 
 
     def work(rect: Rect) -> None:
         around = _around(rect, halo, stack.shape)
-        parts = [_planes(stack, k, around, context, shown) for k in range(len(stack.photos))]
+        parts = [_planes(stack, k, around, context) for k in range(len(stack.photos))]
+        for k in range(len(parts) if still else 0):
+            moved = still(k, around) if still else None
+            if moved is not None:
+                planes = without_ghosts(parts[k][0], parts[stack.reference][0], *moved)
+                parts[k] = planes, parts[k][1]
         images = [p[0] for p in parts]
         for k, photo in enumerate(stack.photos):
             if photo.alpha or photo.dtype == "float32":
@@ -92,15 +99,10 @@ def _finished(stack: Stack, fine: Array, coarse: Planes, context: Context) -> Ar
     return result
 
 
-def _planes(
-    stack: Stack, k: int, rect: Rect, context: Context, shown: Shown | None
-) -> tuple[Planes, Array | None]:
+def _planes(stack: Stack, k: int, rect: Rect, context: Context) -> tuple[Planes, Array | None]:
     """Return a photo's part as planes of float32 0..1, and how much it may count."""
     pixels, valid = part(stack, k, rect, context)
-    share = None if shown is None else shown(k, rect)
-    if valid is not None:
-        seen = valid.astype(np.float32)
-        share = seen if share is None else seen * share
+    share = None if valid is None else valid.astype(np.float32)
     return [as_float(plane) for plane in cv2.split(pixels)], share
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from composer.fusion.ghosts import ghost_free
+import composer
+from composer.fusion.ghosts import find_moved
 from composer.records import to_encoded, to_linear
 from composer.samples import picture
 
@@ -16,7 +17,7 @@ def exposures(stops: float) -> tuple[np.ndarray, np.ndarray]:
 
 def test_another_exposure_is_no_ghost() -> None:
     for stops in (-3, 2):
-        assert ghost_free(*exposures(stops)).mean() > 0.99
+        assert find_moved(*exposures(stops)).still.mean() > 0.99
 
 
 def test_a_thing_that_came_is_a_ghost_and_the_rest_is_not() -> None:
@@ -24,7 +25,7 @@ def test_a_thing_that_came_is_a_ghost_and_the_rest_is_not() -> None:
         reference, photo = exposures(stops)
         photo = photo.copy()
         photo[120:180, 300:360] = 0.9 if stops < 0 else 0.1
-        share = ghost_free(reference, photo)
+        share = find_moved(reference, photo).still
         assert share[125:175, 305:355].mean() < 0.1
         share[100:200, 280:380] = 1
         assert share.mean() > 0.98
@@ -36,4 +37,15 @@ def test_what_is_not_valid_is_no_ghost() -> None:
     valid[:, :50] = False
     photo = photo.copy()
     photo[:, :50] = 0
-    assert ghost_free(reference, photo, valid).mean() > 0.99
+    assert find_moved(reference, photo, valid).still.mean() > 0.99
+
+
+def test_a_ghost_leaves_no_halo_and_no_other_exposure() -> None:
+    (first, dark), (_, bright) = exposures(-2), exposures(2)
+    spoiled = bright.copy()
+    spoiled[120:220, 260:400] = (0.1, 0.2, 0.7)
+    stacks = [[np.rint(255 * p).astype(np.uint8) for p in (first, dark, last)] for last in (bright, spoiled)]
+    wanted, kept = (composer.fuse(s, align="none", reference="photo 2").image.astype(float) for s in stacks)
+    found = composer.fuse(stacks[1], align="none", reference="photo 2", ghosts="remove").image.astype(float)
+    near = np.s_[90:250, 230:430]
+    assert np.abs(found - wanted)[near].mean() < 7 < 15 < np.abs(kept - wanted)[near].mean()
