@@ -86,7 +86,7 @@ def fuse(
         Name or stem of the photo that stays in place. "" chooses: of exposures the one that shows most,
         of a focus stack the middle, else the first.
     ghosts : "keep" or "remove"
-        Exposures only: whether things that moved are taken from the reference alone.
+        Exposures and HDR only: whether things that moved are taken from the reference alone.
     contrast, saturation, exposedness : float
         Exposures only: exponents of the three measures of quality; 0 leaves one out.
     sigmas : float
@@ -178,7 +178,7 @@ def _check_options(method: str, align: str, ghosts: str, device: str, weights: s
             raise OptionError(f'{name} is "{value}"; give one of {", ".join(allowed)}')
     if weights is not None and method != "burst":
         raise OptionError(f"weights are for burst, not for {method}")
-    if ghosts == "remove" and method != "exposure":
+    if ghosts == "remove" and method not in ("exposure", "hdr"):
         raise OptionError(f"ghosts=remove is for exposures, not for {method}; median removes what moves")
 
 
@@ -257,7 +257,7 @@ def _reference(photos: tuple[Photo, ...], method: str, wanted: str, context: Con
             return naming(p.name for p in photos)(wanted)
         except LookupError as error:
             raise OptionError(f"reference: {error.args[0]}") from None
-    if method == "exposure":
+    if method in ("exposure", "hdr"):
         return best_exposed(photos, context)
     return len(photos) // 2 if method == "focus" else 0
 

@@ -85,7 +85,7 @@ def fuse(
         str, typer.Option(metavar="PHOTO", help="The photo that stays in place; chosen by default.")
     ] = "",
     ghosts: Annotated[
-        Ghosts, typer.Option(help="Exposures: take things that moved from the reference alone.")
+        Ghosts, typer.Option(help="Exposures, HDR: take things that moved from the reference alone.")
     ] = Ghosts.keep,
     contrast: Share = 1.0,
     saturation: Share = 1.0,

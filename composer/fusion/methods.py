@@ -6,11 +6,12 @@ recorded. Medians, maxima and minima are the same in any light.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +20,7 @@ from composer.backend.parallel import over
 from composer.errors import OptionError
 from composer.fusion.exposure import Exponents, exposure_rule
 from composer.fusion.focus import FOCUS
-from composer.fusion.ghosts import Moved, find_moved
+from composer.fusion.ghosts import Moved, find_moved, without_ghosts
 from composer.fusion.hdr import exposure_seconds, merge
 from composer.fusion.stack import Stack, as_stored, blocks, part, reduced
 from composer.fusion.statistics import clipped, median, middle, sort_stack
@@ -146,11 +147,28 @@ def hdr(stack: Stack, settings: Settings, context: Context) -> Array:
         raise OptionError("hdr recovers light from 8 or 16 bits, and these photos are floats; average them")
     whole = Rect(0, 0, stack.frame.width, stack.frame.height)
     parts = over(context, "hdr", lambda k: part(stack, k, whole, context), range(len(stack.photos)))
-    images, shown = zip(*parts, strict=True)
+    images, shown = [p[0] for p in parts], [p[1] for p in parts]
+    if settings.ghosts == "remove":
+        images = _without_ghosts(stack, images, whole, context)
     radiance = merge(images, exposure_seconds(stack.photos), settings.response, shown=shown)
     if settings.shown == "none":
         return to_encoded(radiance)
     return np.asarray(as_stored(tone_map(radiance, settings.shown), stack.frame.dtype))
+
+
+def _without_ghosts(stack: Stack, images: Sequence[Array], whole: Rect, context: Context) -> list[Array]:
+    """Return the photos, whole, with the reference, exposed as they are, in place of what moved."""
+    still = _what_moved(stack, context)
+    frame = [as_float(plane) for plane in cv2.split(images[stack.reference])]
+
+    def clean(k: int) -> Array:
+        moved = still(k, whole)
+        if moved is None:
+            return images[k]
+        planes = without_ghosts([as_float(plane) for plane in cv2.split(images[k])], frame, *moved)
+        return as_stored(np.stack(planes, -1), images[k].dtype.name)
+
+    return over(context, "hdr", clean, range(len(images)))
 
 
 METHODS: dict[str, Method] = {

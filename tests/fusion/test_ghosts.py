@@ -49,3 +49,14 @@ def test_a_ghost_leaves_no_halo_and_no_other_exposure() -> None:
     found = composer.fuse(stacks[1], align="none", reference="photo 2", ghosts="remove").image.astype(float)
     near = np.s_[90:250, 230:430]
     assert np.abs(found - wanted)[near].mean() < 7 < 15 < np.abs(kept - wanted)[near].mean()
+
+
+def test_hdr_without_what_moved() -> None:
+    (first, dark), (_, bright) = exposures(-2), exposures(2)
+    spoiled = bright.copy()
+    spoiled[120:220, 260:400] = (0.1, 0.2, 0.7)
+    stacks = [[np.rint(255 * p).astype(np.uint8) for p in (dark, first, last)] for last in (bright, spoiled)]
+    wanted, kept = (composer.fuse(s, method="hdr", align="none").image.astype(float) for s in stacks)
+    found = composer.fuse(stacks[1], method="hdr", align="none", ghosts="remove").image.astype(float)
+    near = np.s_[120:220, 260:400]
+    assert np.abs(found - wanted)[near].mean() < 6 < 20 < np.abs(kept - wanted)[near].mean()
