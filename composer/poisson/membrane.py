@@ -144,7 +144,7 @@ class Membrane:
         change, rate = np.inf, FIRST_RATE
         for cycle in range(MOST_CYCLES):
             before = [v.copy() for v in state]
-            self._cycle(0, state, wanted, again=True)
+            self._cycle(0, state, wanted, again=True, relaxed=True)
             previous, change = change, max(_distance(a, b) for a, b in zip(state, before, strict=True))
             rate = min(change / previous, 0.95) if cycle and previous else rate
             residual = change * rate / (1 - rate)
@@ -167,26 +167,33 @@ class Membrane:
             self._cycle(k, state, (bound[k] + free[k]) / levels[k].diagonal)
         return state
 
-    def _cycle(self, k: int, state: list[Array], wanted: Array, again: bool = False) -> None:
+    def _cycle(
+        self, k: int, state: list[Array], wanted: Array, again: bool = False, relaxed: bool = False
+    ) -> None:
         """Improve levels k and coarser; `wanted` is level k's right side over its diagonal.
 
-        An F-cycle improves the next level `again` by a V-cycle.
+        An F-cycle improves the next level `again` by a V-cycle. A level that a cycle for the same right side
+        has just left is `relaxed`: its reds are what their neighbours ask for.
         """
         level, u = self.levels[k], state[k]
         if k == len(self.levels) - 1:
+            if relaxed:
+                return
             u[:] = self._direct.solve((wanted * level.diagonal).astype(np.float64))
             return
         coarser, v = self.levels[k + 1], state[k + 1]
-        _relax(level, u, wanted, (0, 1, 0, 1))
+        _relax(level, u, wanted, (1, 0, 1) if relaxed else (0, 1, 0, 1))
         solved = v[: coarser.n]
         solved[:] = np.where(coarser.covered, (coarser.gather @ u[: level.n]) * coarser.share, solved)
         before = solved.copy()
-        missing = (wanted - u[: level.n] + _mean(level, u)) * level.diagonal
+        missing = np.zeros_like(wanted)  # of the blacks, just relaxed, nothing
+        reds = slice(level.reds)
+        missing[reds] = (wanted[reds] - u[reds] + level.red @ u) * level.diagonal[reds]
         moved = before - _mean(coarser, v) + (coarser.gather @ missing) / coarser.diagonal
         target = np.where(coarser.covered, moved, np.float32(0))
         self._cycle(k + 1, state, target, again)
         if again:
-            self._cycle(k + 1, state, target)
+            self._cycle(k + 1, state, target, relaxed=True)
         u[: level.n] += level.up @ (solved - before)
         u[level.n :] = level.over @ solved
         _relax(level, u, wanted, (1, 0))
