@@ -57,7 +57,8 @@ def write_faces(composition: Composition, folder: Path, blend: BlendStage, conte
         bands = render_bands(canvas, blend, context)
         shape = (canvas.height, canvas.width, canvas_channels(canvas))
         about = Metadata(None, context.photos.profile, None)
-        write_bands(folder / f"{face}{suffix}", bands, shape, output_dtype(canvas), False, about)
+        name = folder / f"{face}{suffix}"
+        write_bands(name, bands, shape, output_dtype(canvas), False, about, context.workers)
 
 
 def with_face(

@@ -212,7 +212,7 @@ def write_image(
         Its type says whether a plane is always written (as it is), or where it has holes.
     metadata : Metadata or None
     workers : int
-        Threads, for JPEG.
+        Threads, for JPEG and PNG.
 
     Returns
     -------
@@ -243,7 +243,7 @@ def write_bands(
         Whether TIFF and PNG get an alpha plane; WebP gets one if a pixel turns out invalid.
     metadata : Metadata or None
     workers : int
-        Threads, for JPEG.
+        Threads, for JPEG and PNG.
 
     Returns
     -------
@@ -280,7 +280,7 @@ def write_bands(
             rows = (_on_black(part, covered) for _, part, covered in bands)
             write_jpeg(file, rows, (height, width, channels), metadata, workers)
         elif kind == "PNG":
-            _write_png(file, bands, (height, width, channels + holes), target, metadata)
+            _write_png(file, bands, (height, width, channels + holes), target, metadata, workers)
         else:
             _write_webp(file, *_gathered(bands, shape, target), metadata)
     return notes
@@ -411,10 +411,11 @@ def _write_png(
     shape: tuple[int, int, int],
     dtype: str,
     metadata: Metadata,
+    workers: int,
 ) -> None:
     def rows() -> Iterator[Array]:
         for _, part, covered in bands:
             alpha = part.shape[2] < shape[2]
             yield np.concatenate([part, alpha_plane(covered, dtype)], 2) if alpha else part
 
-    file.writelines(png_chunks(rows(), shape, dtype, metadata.icc, metadata.exif, metadata.xmp))
+    file.writelines(png_chunks(rows(), shape, dtype, metadata.icc, metadata.exif, metadata.xmp, workers))

@@ -5,18 +5,21 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from composer.backend.parallel import in_order
+
 Array = NDArray[Any]
 
 __all__ = ["png_chunks", "read_chunks"]
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-ROWS = 64
+ROWS = 64  # compressed at a time
 LEVEL = 3
 
 
@@ -48,11 +51,13 @@ def read_chunks(path: Path, wanted: frozenset[bytes] | None = None) -> Iterator[
 
 def png_chunks(
     rows: Iterator[Array], shape: tuple[int, int, int], dtype: str, icc: bytes | None, exif: bytes | None,
-    xmp: bytes | None,
+    xmp: bytes | None, workers: int = 1,
 ) -> Iterator[bytes]:  # fmt: skip
     """Yield a PNG of rows (h, W, 1 to 4) of uint8 or uint16 as they come, any number at a time.
 
     Pillow and OpenCV hold the whole picture; the one knows no 16-bit colour, the other no grey with alpha.
+    Strips of rows are compressed on `workers` threads, each to whole bytes (RFC 1951, an empty block at its
+    end), so that the stream is the same for any number.
     """
     height, width, planes = shape
     colour, bits = {1: 0, 2: 4, 3: 2, 4: 6}[planes], 8 * np.dtype(dtype).itemsize
@@ -63,15 +68,30 @@ def png_chunks(
         yield _chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
     if xmp:
         yield _chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + xmp)
-    deflate = zlib.compressobj(LEVEL)
+    checksum = 1
+    yield _chunk(b"IDAT", b"\x78\x5e")  # zlib's header (RFC 1950)
+    with ThreadPoolExecutor(workers) as pool:
+        for filtered, data in in_order(pool, _compressed, _blocks(rows, width, planes, dtype), workers):
+            checksum = zlib.adler32(filtered, checksum)
+            yield _chunk(b"IDAT", data)
+    yield _chunk(b"IDAT", b"\x03\x00" + struct.pack(">I", checksum)) + _chunk(b"IEND", b"")
+
+
+def _blocks(rows: Iterator[Array], width: int, planes: int, dtype: str) -> Iterator[Array]:
+    """Yield rows again, ROWS or fewer at a time, each time behind the row above them."""
     above = np.zeros((1, width, planes), dtype)
     for part in rows:
         for top in range(0, len(part), ROWS):
             block = np.concatenate([above, part[top : top + ROWS]])
             above = block[-1:]
-            if data := deflate.compress(_filtered(block)):
-                yield _chunk(b"IDAT", data)
-    yield _chunk(b"IDAT", deflate.flush()) + _chunk(b"IEND", b"")
+            yield block
+
+
+def _compressed(block: Array) -> tuple[bytes, bytes]:
+    """Return rows filtered, and these compressed."""
+    filtered = _filtered(block)
+    deflate = zlib.compressobj(LEVEL, wbits=-zlib.MAX_WBITS)
+    return filtered, deflate.compress(filtered) + deflate.flush(zlib.Z_SYNC_FLUSH)
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

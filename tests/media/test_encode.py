@@ -64,6 +64,17 @@ def test_odd_sizes(tmp_path, shape, name):
     assert np.array_equal(read(tmp_path / name), pixels)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+@pytest.mark.parametrize("heights", [(1, 7, 300), (256,), (513,)])
+def test_png_streams_bands_of_any_height(tmp_path, heights, dtype):
+    pixels = picture(300, 170, dtype=dtype)
+    for workers in (1, 3):
+        bands = in_bands(pixels, np.ones(pixels.shape[:2], bool), heights)
+        write_bands(tmp_path / f"{workers}.png", bands, pixels.shape, dtype, False, None, workers)
+    assert np.array_equal(cv2.imread(str(tmp_path / "1.png"), -1)[:, :, ::-1], pixels)
+    assert (tmp_path / "1.png").read_bytes() == (tmp_path / "3.png").read_bytes()
+
+
 def test_deep_png_is_valid_for_pillow_and_small(tmp_path):
     pixels = picture(300, 400, dtype="uint16")
     pixels[:, :] = np.linspace(0, 60000, 400, dtype=np.uint16)[None, :, None]
