@@ -67,7 +67,8 @@ def write_layers(plan: Plan, names: list[Path | None], context: Context) -> None
         assert name is not None
         with replacing(name) as file:
             size = composition.width, composition.height
-            write_pages(file, layer_pages(composition, context), size, _metadata(composition, context).icc)
+            profile = _metadata(composition, context).icc
+            write_pages(file, layer_pages(composition, context), size, profile, context.workers)
     context.observe(Event("layers", 1.0, time.perf_counter() - started))
 
 

@@ -212,7 +212,7 @@ def write_image(
         Its type says whether a plane is always written (as it is), or where it has holes.
     metadata : Metadata or None
     workers : int
-        Threads, for JPEG and PNG.
+        Threads, for JPEG, PNG and TIFF.
 
     Returns
     -------
@@ -243,7 +243,7 @@ def write_bands(
         Whether TIFF and PNG get an alpha plane; WebP gets one if a pixel turns out invalid.
     metadata : Metadata or None
     workers : int
-        Threads, for JPEG and PNG.
+        Threads, for JPEG, PNG and TIFF.
 
     Returns
     -------
@@ -271,7 +271,7 @@ def write_bands(
         metadata = within_segments(path, metadata, notes)
     with replacing(path) as file:
         if kind == "TIFF":
-            write_tiff(file, bands, (height, width, channels), dtype, holes, metadata)
+            write_tiff(file, bands, (height, width, channels), dtype, holes, metadata, workers)
         elif kind == "HDR":
             write_hdr(file, bands, (height, width, channels))
         elif kind == "EXR":

@@ -60,6 +60,7 @@ def write_tiff(
     dtype: str,
     holes: bool,
     metadata: Metadata,
+    workers: int = 1,
 ) -> None:
     """Write a tiled, deflated TIFF, BigTIFF where the pixels exceed 4 GB, holding one row of tiles."""
     import tifffile
@@ -72,7 +73,7 @@ def write_tiff(
     with tifffile.TiffWriter(file, bigtiff=big, byteorder="<") as writer:
         writer.write(
             _tiff_tiles(bands, planes),
-            **_layout((height, width, planes), dtype),
+            **_layout((height, width, planes), dtype, workers),
             **_resolution(exif),
             iccprofile=metadata.icc,
             extratags=[*tags, *_exif_tags(exif)],
@@ -80,7 +81,9 @@ def write_tiff(
     _add_directories(file, exif, big)
 
 
-def write_pages(file: BinaryIO, pages: Sequence[Page], size: tuple[int, int], icc: bytes | None) -> None:
+def write_pages(
+    file: BinaryIO, pages: Sequence[Page], size: tuple[int, int], icc: bytes | None, workers: int = 1
+) -> None:
     """Write layers as the pages of one TIFF, BigTIFF where their pixels exceed 4 GB.
 
     Each page is cut to its rectangle and says where that lies (XPosition, YPosition) and how large the
@@ -92,6 +95,8 @@ def write_pages(file: BinaryIO, pages: Sequence[Page], size: tuple[int, int], ic
     pages : sequence of Page
     size : (width, height) of the canvas
     icc : bytes or None
+    workers : int
+        Threads that compress tiles.
     """
     import tifffile
 
@@ -100,7 +105,7 @@ def write_pages(file: BinaryIO, pages: Sequence[Page], size: tuple[int, int], ic
             name = page.name.encode("utf-8", "replace") + b"\0"
             writer.write(
                 page.tiles,
-                **_layout((page.rect.height, page.rect.width, page.planes), page.dtype),
+                **_layout((page.rect.height, page.rect.width, page.planes), page.dtype, workers),
                 resolution=(DPI, DPI),
                 resolutionunit="inch",
                 iccprofile=icc if page.planes == 4 else None,
@@ -114,7 +119,7 @@ def write_pages(file: BinaryIO, pages: Sequence[Page], size: tuple[int, int], ic
             )
 
 
-def _layout(shape: tuple[int, int, int], dtype: str) -> dict[str, Any]:
+def _layout(shape: tuple[int, int, int], dtype: str, workers: int) -> dict[str, Any]:
     """Return tifffile's options for one page of (height, width, planes): tiled, deflated, alpha straight."""
     import tifffile
 
@@ -128,6 +133,7 @@ def _layout(shape: tuple[int, int, int], dtype: str) -> dict[str, Any]:
         "compression": "zlib",
         "compressionargs": {"level": 2},
         "buffersize": TIFF_BUFFER,
+        "maxworkers": workers,
         "predictor": dtype != "float32",
         "planarconfig": "contig" if planes > 1 else None,
         "extrasamples": extra,
