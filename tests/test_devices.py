@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,9 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage import data
 
+import composer
 from composer.align.projection import layer_rect
 from composer.align.warp import warp_layer
 from composer.backend import resolve_device, to_device, to_numpy
@@ -27,7 +30,7 @@ from composer.media.decode import PhotoStore
 from composer.media.header import photo_from_array
 from composer.records import Camera, Composition, Context, Layer, Patch, Rect, Tile
 from composer.render import BlendStage, render, render_tile
-from composer.samples import rotation
+from composer.samples import room, rotation
 
 Array = NDArray[Any]
 SCALE = 60
@@ -202,10 +205,52 @@ def test_gpu_renders_the_same_bytes_for_any_number_of_threads() -> None:
 @pytest.mark.gpu
 def test_gpu_arrays_come_back_unchanged() -> None:
     array = np.arange(12, dtype=np.uint16).reshape(3, 4)
-    assert resolve_device("cuda") == resolve_device("auto") == "cuda"
+    assert resolve_device("cuda") == "cuda"
     there = to_device(array, "cuda")
     assert not isinstance(there, np.ndarray)
     np.testing.assert_array_equal(to_numpy(there), array)
+
+
+def noisy(seed: int = 5) -> Array:
+    """Return a photograph (H, W, 3) uint8 with noise."""
+    photo = cv2.resize(data.coffee(), (240, 160), interpolation=cv2.INTER_AREA)
+    noise = np.random.default_rng(seed).normal(0, 14, photo.shape)
+    return np.clip(photo + noise, 0, 255).astype(np.uint8)
+
+
+def pasted(device: str) -> Array:
+    front = np.dstack([noisy(6)[:80, :100], np.full((80, 100), 200, np.uint8)])
+    found = composer.harmonize(front, background=noisy(), offset=(70, 40), device=device).image
+    assert found is not None
+    return found
+
+
+def repaired(device: str) -> Array:
+    found = composer.repair(noisy(), device=device)
+    assert any(fault.kind == "noise" for fault in found.faults)
+    assert found.image is not None
+    return found.image
+
+
+def unblocked(device: str, folder: Path) -> Array:
+    cv2.imwrite(str(folder / "a.jpg"), cv2.GaussianBlur(noisy(), None, 2), [cv2.IMWRITE_JPEG_QUALITY, 20])
+    found = composer.repair(folder / "a.jpg", faults=("blocking",), device=device)
+    assert any(fault.kind == "blocking" for fault in found.faults)
+    assert found.image is not None
+    return found.image
+
+
+def stitched(device: str) -> Array:
+    photos = room()[:2]
+    return composer.stitch(photos, width=300, device=device).panoramas[0].image
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("verb", [pasted, repaired, unblocked, stitched])
+def test_gpu_does_what_the_cpu_does(verb: Callable[..., Array], tmp_path: Path) -> None:
+    more = [tmp_path] if verb is unblocked else []
+    cpu, cuda = (verb(device, *more).astype(int) for device in ("cpu", "cuda"))
+    assert np.abs(cuda - cpu).max() <= 1
 
 
 def without_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,14 +289,16 @@ def test_cuda_without_a_gpu_says_why(monkeypatch: pytest.MonkeyPatch, count: Any
         resolve_device("cuda")
 
 
-def test_auto_without_a_gpu_is_the_cpu_and_says_so(
+def test_auto_is_the_cpu_and_says_where_there_might_be_a_gpu(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     without_cupy(monkeypatch)
     with caplog.at_level("INFO", "composer"):
+        assert resolve_device("auto") == resolve_device("cpu") == "cpu"
+        assert caplog.text == ""
+        with_driver(monkeypatch, lambda: 1)
         assert resolve_device("auto") == "cpu"
-    assert "device: cpu (CuPy is not installed" in caplog.text
-    assert resolve_device("cpu") == "cpu"
+    assert "device cuda renders on a GPU" in caplog.text
 
 
 def test_arrays_on_the_cpu_are_not_copied() -> None:

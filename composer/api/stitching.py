@@ -136,6 +136,7 @@ def stitch(
     settings : mapping or None
         Options of stages by "stage.option", as text.
     device : "auto", "cpu" or "cuda"
+        Where pixels are computed; "auto" is the CPU.
     workers : int or None
         Threads; None uses every core. The result does not depend on it.
     max_memory : int or None

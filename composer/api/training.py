@@ -79,6 +79,7 @@ def train_refiner(
     tensorboard : bool
         Write losses for TensorBoard too, which must be installed.
     device : "auto", "cpu" or "cuda"
+        "auto": a GPU where PyTorch finds one.
     workers : int or None
         Threads of torch.
     stopped : callable
@@ -105,8 +106,8 @@ def train_refiner(
     if (data is None) == (pairs is None) or (pairs is not None and model != "pix2pix"):
         raise OptionError("give photographs as data, or for pix2pix a folder of pairs instead")
     chosen = _checked(batch, size, width, 16 if model == "residual" else 256)
-    context, _ = begun(device, workers, None, observe, cancelled)
-    session = _session(context, out, resume, overfit, tensorboard, stopped)
+    context, _ = begun("cpu", workers, None, observe, cancelled)
+    session = _session(context, device, out, resume, overfit, tensorboard, stopped)
     with one_thread_each():
         if model == "pix2pix":
             isola = published.Recipe(minutes, steps, seed=seed, **chosen)
@@ -159,8 +160,8 @@ def train_detector(
 
     recipe = training.Recipe(minutes, steps, seed=seed, **_checked(batch, size, width, 16))
     recipe = training.by_heart(recipe) if overfit else recipe
-    context, _ = begun(device, workers, None, observe, cancelled)
-    session = _session(context, out, resume, overfit, tensorboard, stopped)
+    context, _ = begun("cpu", workers, None, observe, cancelled)
+    session = _session(context, device, out, resume, overfit, tensorboard, stopped)
     with one_thread_each():
         return train(training.Detection(recipe, _photographs(data, 2 * recipe.size)), session)
 
@@ -207,14 +208,15 @@ def train_burst(
 
     recipe = training.Recipe(minutes, steps, seed=seed, **_checked(batch, size, width, 16))
     recipe = training.by_heart(recipe) if overfit else recipe
-    context, _ = begun(device, workers, None, observe, cancelled)
-    session = _session(context, out, resume, overfit, tensorboard, stopped)
+    context, _ = begun("cpu", workers, None, observe, cancelled)
+    session = _session(context, device, out, resume, overfit, tensorboard, stopped)
     with one_thread_each():
         return train(training.Bursts(recipe, _photographs(data, 2 * recipe.size)), session)
 
 
 def _session(
     context: Context,
+    device: str,
     out: str | Path,
     resume: bool,
     overfit: bool,
@@ -222,9 +224,10 @@ def _session(
     stopped: Callable[[], bool] | None,
 ) -> Session:
     from composer.learn.loop import Session
+    from composer.learn.processes import training_device
 
     return Session(
-        Path(out), resume, context.device, context.workers, overfit=overfit, tensorboard=tensorboard,
+        Path(out), resume, training_device(device), context.workers, overfit=overfit, tensorboard=tensorboard,
         observe=context.observe, cancelled=context.cancelled, stopped=stopped or (lambda: False),
     )  # fmt: skip
 

@@ -51,7 +51,7 @@ ReportPage = Annotated[
 Set = Annotated[
     list[str] | None, typer.Option("--set", metavar="STAGE.OPTION=VALUE", help="Set a stage's option.")
 ]
-DeviceOption = Annotated[Device, typer.Option(help="Where pixels are computed.")]
+DeviceOption = Annotated[Device, typer.Option(help="Where pixels are computed; auto is the CPU.")]
 Workers = Annotated[int | None, typer.Option(help="Threads; all cores by default.")]
 MaxMemory = Annotated[
     int | None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from composer.cli.options import Debug, Device, DeviceOption, Quiet, Workers
+from composer.cli.options import Debug, Device, Quiet, Workers
 from composer.cli.running import guarded, on_terminate, usage
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def train(
         bool, typer.Option("--overfit-batch", help="Only learn one small batch by heart, as a check.")
     ] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
-    device: DeviceOption = Device.auto,
+    device: Annotated[
+        Device, typer.Option(help="Where to train; auto is a GPU where PyTorch finds one.")
+    ] = Device.auto,
     workers: Workers = None,
     quiet: Quiet = False,
     debug: Debug = False,

@@ -10,7 +10,31 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
-__all__ = ["agreed", "average", "count", "rank", "together"]
+from composer.errors import DeviceError
+
+__all__ = ["agreed", "average", "count", "rank", "together", "training_device"]
+
+
+def training_device(device: str) -> str:
+    """Turn "auto", "cpu" or "cuda" into "cpu" or "cuda": what PyTorch can use, with or without CuPy.
+
+    Raises
+    ------
+    DeviceError
+        "cuda" was asked for and PyTorch finds none, or the name is unknown.
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f'device is "{device}"; give auto, cpu or cuda')
+    if device == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if device == "cuda":
+        raise DeviceError(
+            f"device cuda cannot be used: PyTorch {torch.__version__} finds none; install PyTorch for CUDA, "
+            "or use device cpu"
+        )
+    return "cpu"
 
 
 @contextmanager

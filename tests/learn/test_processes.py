@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
+from composer.errors import DeviceError
 from composer.learn.loop import Session, train
+from composer.learn.processes import training_device
 from composer.learn.weights import read_weights
 from tests.learn.test_loop import Recipe
 from tests.learn.together import Steady
@@ -33,3 +35,15 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]  # one process writes
     assert "skipped" in lines[2]
+
+
+def test_training_runs_where_pytorch_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert training_device("cpu") == "cpu"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    assert training_device("auto") == training_device("cuda") == "cuda"
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert training_device("auto") == "cpu"
+    with pytest.raises(DeviceError, match=r"PyTorch .* finds none; install PyTorch for CUDA"):
+        training_device("cuda")
+    with pytest.raises(DeviceError, match="give auto, cpu or cuda"):
+        training_device("gpu")
