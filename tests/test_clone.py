@@ -18,7 +18,7 @@ import composer
 from composer.api.cloning import ALONE, CLONE_MODES
 from composer.cli import app
 from composer.cli.cloning import Mode
-from composer.errors import OptionError, OutputError, PhotoError
+from composer.errors import OptionError, OutputError, PhotoError, WeightsError
 from composer.records import to_encoded, to_linear
 from tests.poisson.exact import blobs, noise
 
@@ -267,3 +267,12 @@ def test_what_lies_outside_the_target_is_told() -> None:
     found = composer.clone(source, target, mask, offset=(SHAPE[1] - 10, 5), mode="alpha")
     assert any("50.0% of what the mask selects lies outside" in n for n in found.notes)
     assert not composer.clone(source, target, mask, offset=(10, 5), mode="alpha").notes
+
+
+def test_what_refining_lacks_is_said_before_any_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def nothing(*_: object) -> object:
+        raise WeightsError("refining needs onnxruntime or torch")
+
+    monkeypatch.setattr("composer.learn.runtime.load_refiner", nothing)
+    with pytest.raises(WeightsError, match="needs onnxruntime"):
+        composer.clone(tmp_path / "missing.png", tmp_path / "too.png", tmp_path / "mask.png", refine=True)

@@ -358,3 +358,19 @@ def test_a_photo_nearly_all_transparent_says_how_much_in_plain_digits() -> None:
     pixels = np.dstack([photo(), np.zeros((96, 96), np.uint8)])
     pixels[:6, :6, 3] = 255
     assert composer.repair(pixels).notes[0].startswith("99.6 % of the photo is transparent")
+
+
+def test_a_black_mask_is_said_to_be_black() -> None:
+    result = composer.repair(photo(), np.zeros((96, 96), bool))
+    assert np.array_equal(result.image, photo())
+    assert result.notes == ("the mask is black: nothing was marked to be filled",)
+
+
+def test_one_photo_finds_its_mask_in_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    Image.fromarray(photo()).save(tmp_path / "a.png")
+    with pytest.raises(PhotoError, match="none is called a; a photo has one mask"):
+        composer.repair(tmp_path / "a.png", tmp_path / "masks")
+    Image.fromarray(scratch()).save(tmp_path / "masks" / "a.png")
+    result = composer.repair(tmp_path / "a.png", tmp_path / "masks")
+    np.testing.assert_array_equal(result.mask, scratch())

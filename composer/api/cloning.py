@@ -112,6 +112,10 @@ def clone(
     _check_options(mode, target, mask, offset, radius)
     if refine and mode not in JOINED:
         raise OptionError(f'refine is for modes {", ".join(JOINED)}, not "{mode}"; leave it out')
+    if refine:
+        from composer.learn.runtime import load_refiner
+
+        load_refiner()  # what it lacks is said before any work
     context, watch = begun("cpu", workers, max_memory, observe, cancelled)
     options = Options(factors, low, high, strength, exponent, workers=context.workers)
     with one_thread_each():

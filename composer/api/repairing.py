@@ -18,6 +18,7 @@ from composer.errors import OptionError, OutputError
 from composer.media.encode import write_image
 from composer.media.jpeg import coding_of
 from composer.media.masks import TOP
+from composer.media.naming import own_mask
 from composer.media.picture import (
     Picture,
     check_target,
@@ -80,8 +81,8 @@ def repair(
     photo : path, or array (H, W[, C]) uint8, uint16 or float32, alpha last
         What alpha hides is not looked at, nor is what is not finite.
     mask : path or array (H, W), or None
-        White (above one half) is what to fill. With a mask or a box no faults are looked for, and alpha
-        stays.
+        White (above one half) is what to fill; of a folder of masks it is the one called like the photo. With
+        a mask or a box no faults are looked for, and alpha stays.
     faults : "auto", or one or several kinds
         What to look for: "hole", "impulse", "pixel" and "line", which are filled; then, restored in this
         order, "blocking", "banding", "noise", "fringe" (red and blue larger or smaller than green), "fading"
@@ -152,6 +153,8 @@ def repair(
     [('box', 'mixed')]
     """
     check_fill(fill, len(donors), grow, grain, variants, sensitivity=sensitivity)
+    if isinstance(mask, (str, Path)) and isinstance(photo, (str, Path)):
+        mask = own_mask(Path(photo), Path(mask))
     kinds = kinds_of(faults, without, mask is not None or box is not None, find_only)
     target = Path(output) if output is not None else None
     context, watch = begun(device, workers, max_memory, observe, cancelled)
@@ -181,6 +184,7 @@ def repair(
             watch(Event("find", 1.0, time.perf_counter() - started))
         else:
             marked = _pointed_at(picture, valid, mask, boxes, grow)
+            notes += () if marked.holes else ("the mask is black: nothing was marked to be filled",)
         names, mended = [""] * len(marked.holes), picture
         if marked.holes and not find_only:
             names, told, mended = _mended(

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from composer.errors import PhotoError
 from composer.media.inputs import among
 
-__all__ = ["named_like", "naming"]
+__all__ = ["named_like", "naming", "own_mask"]
 
 
 def naming(names: Iterable[str]) -> Callable[[str], int]:
@@ -44,3 +45,20 @@ def named_like(photo: Path, folder: Path) -> list[Path]:
                 if found := [here / n for n in names if n.stem == form]:
                     return found
     return []
+
+
+def own_mask(photo: Path, masks: Path) -> Path:
+    """Return a photo's mask: of a folder the one that is called like it, else the mask that is for all.
+
+    Raises
+    ------
+    PhotoError
+        The folder has none, or several.
+    """
+    if not masks.is_dir():
+        return masks
+    found = named_like(photo, masks)
+    if len(found) != 1:
+        which = "none is" if not found else f"{len(found)} are"
+        raise PhotoError(f"{masks}: {which} called {photo.stem}; a photo has one mask")
+    return found[0]
