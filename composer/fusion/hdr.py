@@ -24,6 +24,7 @@ METHODS = ("debevec", "robertson", "srgb")
 EXPOSURE_TIME, F_NUMBER, ISO = 0x829A, 0x829D, 0x8827
 SHUTTER_SPEED = 0x9201  # logarithm to base two of 1 / seconds
 INSIDE = 0.08, 0.92  # of white: values that tell an exposure ratio
+BARELY = 0.02, 0.98  # values that tell one of exposures far apart
 LEAST_COMMON = 50  # pixels
 BAND = 1 << 20  # pixels at a time
 FAINT = 1e-6  # what the last resort counts beside any other photo
@@ -83,11 +84,13 @@ def estimated_seconds(images: Sequence[Array]) -> tuple[float, ...]:
     nodes = spread_samples(images)
     order = np.argsort(nodes.mean((0, 2)), kind="stable")
     light = np.interp(nodes, np.arange(NODES), srgb(1)[:, 0])
-    inside = (nodes > INSIDE[0] * (NODES - 1)) & (nodes < INSIDE[1] * (NODES - 1))
+    limits = [(low * (NODES - 1), high * (NODES - 1)) for low, high in (INSIDE, BARELY)]
+    tells = [(nodes > low) & (nodes < high) for low, high in limits]
     logs = np.zeros(len(images))
     for dark, bright in pairwise(order):
-        both = inside[:, dark] & inside[:, bright]
-        if both.sum() < LEAST_COMMON:
+        shared = (inside[:, dark] & inside[:, bright] for inside in tells)
+        both = next((b for b in shared if b.sum() >= LEAST_COMMON), None)
+        if both is None:
             raise OptionError(
                 f"photos {dark + 1} and {bright + 1} share too few tones to tell their exposures apart: "
                 "give photos with exposure times in EXIF, or closer steps"

@@ -77,6 +77,12 @@ def test_exposures_are_estimated() -> None:
     assert misfit(estimated) < 0.05
 
 
+def test_exposures_far_apart_are_estimated_by_what_they_barely_share() -> None:
+    light = 0.5 * (1 + np.random.default_rng(3).random((100, 100, 1)))
+    far = [np.rint(255 * to_encoded(np.clip(light * t, 0, 1))).astype(np.uint8) for t in (0.004, 0.95)]
+    assert estimated_seconds(far)[1] == pytest.approx(0.95 / 0.004, rel=0.2)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_photos_without_times_are_taken_as_they_say(method: str) -> None:
     shots = bracket(s_curve)[::3]  # of two photos, and no times, any response can be made
