@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from tests.poisson.exact import blobs, noise
 Array = NDArray[Any]
 WHITE = {"uint8": 255, "uint16": 65535, "float32": 1}
 SHAPE = 48, 64
+FACTORS = {"color": {"factors": (1.3, 0.8, 1.0)}}
 MASKED = [m for m in CLONE_MODES if m != "tile"]
 
 
@@ -43,7 +45,7 @@ def disc(shape: tuple[int, int] = SHAPE) -> Array:
 @pytest.mark.parametrize("mode", MASKED)
 def test_the_result_is_like_the_target(mode: str, planes: tuple[int, ...], dtype: str) -> None:
     target, source = picture(1, (*SHAPE, *planes), dtype), picture(2)
-    found = composer.clone(source, target, disc(), mode=mode, factors=(1.2, 0.8, 1)).image
+    found = composer.clone(source, target, disc(), mode=mode, **FACTORS.get(mode, {})).image
     assert found.shape == target.shape
     assert found.dtype == target.dtype
     assert np.array_equal(found[~disc()], target[~disc()])
@@ -108,8 +110,10 @@ def test_masks_of_any_kind_select_alike() -> None:
 @pytest.mark.parametrize("mode", ALONE)
 def test_one_photo_is_enough(mode: str) -> None:
     photo = picture(1)
-    alone = composer.clone(photo, mask=disc(), mode=mode, factors=(1.3, 1, 0.7)).image
-    assert np.array_equal(alone, composer.clone(photo, photo, disc(), mode=mode, factors=(1.3, 1, 0.7)).image)
+    alone = composer.clone(photo, mask=disc(), mode=mode, **FACTORS.get(mode, {})).image
+    assert np.array_equal(
+        alone, composer.clone(photo, photo, disc(), mode=mode, **FACTORS.get(mode, {})).image
+    )
 
 
 @pytest.mark.parametrize("dtype", WHITE)
@@ -199,6 +203,15 @@ def test_threads_and_runs_give_the_same_bytes() -> None:
         ({"mask": None}, "there is no mask"),
         ({"mode": "tile"}, "give no target, mask or offset"),
         ({"mode": "feather", "radius": 0}, "radius is 0"),
+        ({"factors": (2.0, 1.0, 1.0)}, 'factors: only for mode color, not "normal"'),
+        ({"mode": "alpha", "radius": 8}, 'radius: only for mode multiband and feather, not "alpha"'),
+        ({"mode": "mixed", "exponent": 0.4}, "strength, exponent: only for mode illumination"),
+        ({"mode": "color", "factors": (math.nan, 1.0, 1.0)}, "factors are .nan, 1.0, 1.0.; give three"),
+        ({"mode": "color", "factors": (1.0, 2.0)}, "give three numbers"),
+        ({"mode": "color", "target": None}, "changes nothing by factors 1, 1, 1"),
+        ({"mode": "flatten", "low": 50.0}, "low is 50.0, high 45.0"),
+        ({"mode": "illumination", "strength": 0.0}, "strength is 0.0; give more than 0"),
+        ({"mode": "illumination", "exponent": 2.0}, "exponent is 2.0; give 0 to 1"),
     ],
 )
 def test_what_makes_no_sense_is_refused(options: dict[str, Any], message: str) -> None:

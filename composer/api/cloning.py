@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from composer.blend.pasting import paste_alpha, paste_feathered, paste_multiband
 from composer.errors import OptionError
 from composer.media.masks import TOP
 from composer.media.picture import Picture, as_float, check_target, read_picture, write_picture
-from composer.poisson.editing import MODES, Options, poisson, seamless
+from composer.poisson.editing import DEFAULTS, MODES, Options, poisson, seamless
 from composer.records import Event
 from composer.results import Cloned
 
@@ -31,6 +32,9 @@ PASTED = "multiband", "feather", "alpha"
 JOINED = "normal", *PASTED  # whose border the refiner can mend
 ALONE = "flatten", "illumination", "color"  # work on one photo if no target is given
 CLONE_MODES = (*MODES, "tile", *PASTED)
+RADIUS = 32
+OF = {"factors": ("color",), "low, high": ("flatten",), "strength, exponent": ("illumination",),
+      "radius": ("multiband", "feather")}  # fmt: skip
 NOTHING = "nothing was cloned: the mask selects nothing inside the target"
 
 
@@ -47,7 +51,7 @@ def clone(
     high: float = 45.0,
     strength: float = 0.2,
     exponent: float = 0.2,
-    radius: int = 32,
+    radius: int = RADIUS,
     refine: bool = False,
     workers: int | None = None,
     max_memory: int | None = None,
@@ -109,7 +113,9 @@ def clone(
         Of `refine`: neither onnxruntime nor torch is installed.
     OutputError, Cancelled
     """
-    _check_options(mode, target, mask, offset, radius)
+    _check_options(mode, target, mask, offset)
+    options = Options(factors, low, high, strength, exponent)
+    _check_choices(mode, target, options, radius)
     if refine and mode not in JOINED:
         raise OptionError(f'refine is for modes {", ".join(JOINED)}, not "{mode}"; leave it out')
     if refine:
@@ -117,7 +123,7 @@ def clone(
 
         load_refiner()  # what it lacks is said before any work
     context, watch = begun("cpu", workers, max_memory, observe, cancelled)
-    options = Options(factors, low, high, strength, exponent, workers=context.workers)
+    options = replace(options, workers=context.workers)
     with one_thread_each():
         start = time.perf_counter()
         below = read_picture(source if target is None else target, "target", context.max_memory)
@@ -232,12 +238,10 @@ def _as_given(result: _Result, given: Source) -> Array:
 
 
 def _check_options(
-    mode: str, target: Source | None, mask: Source | None, offset: tuple[int, int] | None, radius: int
+    mode: str, target: Source | None, mask: Source | None, offset: tuple[int, int] | None
 ) -> None:
     if mode not in CLONE_MODES:
         raise OptionError(f'mode is "{mode}"; give one of {", ".join(CLONE_MODES)}')
-    if radius < 1:
-        raise OptionError(f"radius is {radius}; give 1 or more pixels")
     if mode == "tile" and (target is not None or mask is not None or offset is not None):
         raise OptionError(
             'mode "tile" makes one picture\'s opposite edges meet: give no target, mask or offset'
@@ -246,3 +250,32 @@ def _check_options(
         raise OptionError("there is no mask; give one of the source's size, white where it is to be cloned")
     if mode not in ("tile", *ALONE) and target is None:
         raise OptionError(f'mode "{mode}" needs a target, the picture to clone into')
+
+
+def _check_choices(mode: str, target: Source | None, chosen: Options, radius: int) -> None:
+    """Check what only some modes take, in the order of `OF`."""
+    changed = (
+        chosen.factors != DEFAULTS.factors,
+        (chosen.low, chosen.high) != (DEFAULTS.low, DEFAULTS.high),
+        (chosen.strength, chosen.exponent) != (DEFAULTS.strength, DEFAULTS.exponent),
+        radius != RADIUS,
+    )
+    for (names, modes), given in zip(OF.items(), changed, strict=True):
+        if given and mode not in modes:
+            raise OptionError(
+                f'{names}: only for mode {" and ".join(modes)}, not "{mode}"; leave out what it does not take'
+            )
+    if len(chosen.factors) != 3 or not all(math.isfinite(k) for k in chosen.factors):
+        raise OptionError(f"factors are {chosen.factors}; give three numbers")
+    if mode == "color" and target is None and not changed[0]:
+        raise OptionError(
+            'mode "color" changes nothing by factors 1, 1, 1; give others, such as 1.5, 0.5, 0.5'
+        )
+    if not 0 <= chosen.low <= chosen.high < math.inf:
+        raise OptionError(f"low is {chosen.low}, high {chosen.high}; give 0 or more, and low not above high")
+    if not 0 < chosen.strength < math.inf:
+        raise OptionError(f"strength is {chosen.strength}; give more than 0")
+    if not 0 <= chosen.exponent <= 1:
+        raise OptionError(f"exponent is {chosen.exponent}; give 0 to 1")
+    if radius < 1:
+        raise OptionError(f"radius is {radius}; give 1 or more pixels")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from composer.cli.options import Debug, MaxMemory, Quiet, Summary, Workers, as_bytes
+from composer.cli.options import Debug, MaxMemory, Output, Quiet, Summary, Workers, as_bytes
 from composer.cli.running import check_summary, guarded, usage, write_json
 
 if TYPE_CHECKING:
@@ -34,9 +34,7 @@ class Mode(StrEnum):
 
 def clone(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="The picture to clone from.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Where to write: .jpg, .png, .tif or .webp.")
-    ],
+    output: Output,
     target: Annotated[
         Path | None, typer.Argument(metavar="[TARGET]", help="The picture to clone into.")
     ] = None,

@@ -17,7 +17,7 @@ from composer.poisson.solving import CROSS, Problem, Solved, solve
 
 Array = NDArray[Any]
 
-__all__ = ["LUMA", "MODES", "Options", "check_numbers", "poisson", "seamless"]
+__all__ = ["DEFAULTS", "LUMA", "MODES", "Options", "check_numbers", "poisson", "seamless"]
 
 MODES = "normal", "mixed", "monochrome", "flatten", "illumination", "color"
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
