@@ -160,6 +160,21 @@ def test_transparent_parts_are_not_cloned() -> None:
     assert not np.array_equal(found[:, :30], target[:, :30])
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_mixed_follows_the_source_where_the_target_is_empty(dtype: str) -> None:
+    """What lies under transparency is nobody's gradient, whatever it is."""
+    source, target = picture(2, dtype=dtype), picture(1, (*SHAPE, 4), dtype)
+    target[:, :, 3] = WHITE[dtype]
+    target[:25, :, 3] = 0
+    other = target.copy()
+    other[:25, :, :3] = np.nan if dtype == "float32" else 0
+    found, again = (composer.clone(source, t, disc(), mode="mixed").image[disc()] for t in (target, other))
+    assert np.array_equal(found, again)
+    assert (found[:, 3] == WHITE[dtype]).all()
+    normal = composer.clone(source, target, disc()).image[disc()]
+    assert not np.array_equal(found, normal)
+
+
 def test_alpha_is_laid_over_in_linear_light() -> None:
     source, target = picture(2, dtype="float32"), picture(1, dtype="float32")
     found = composer.clone(source, target, np.full(SHAPE, 0.5, np.float32), mode="alpha").image
@@ -184,6 +199,13 @@ def test_what_is_no_number_is_named(mode: str) -> None:
     source[20, 30] = np.nan
     with pytest.raises(PhotoError, match="source is not a number at x 30, y 20"):
         composer.clone(source, target, disc(), mode=mode, offset=(3, 4))
+
+
+def test_a_target_that_is_no_number_is_named_where_it_is() -> None:
+    target = picture(1, dtype="float32")
+    target[20, 30] = np.nan
+    with pytest.raises(PhotoError, match="target is not a number at x 30, y 20"):
+        composer.clone(picture(2, dtype="float32"), target, disc(), mode="mixed")
 
 
 def test_threads_and_runs_give_the_same_bytes() -> None:

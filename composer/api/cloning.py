@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
 from composer.api.placing import Placed, place
+from composer.backend.channels import finite_pixels
 from composer.backend.memory import peak_mb
 from composer.blend.pasting import paste_alpha, paste_feathered, paste_multiband
 from composer.errors import OptionError
 from composer.media.masks import TOP
 from composer.media.picture import Picture, as_float, check_target, read_picture, write_picture
-from composer.poisson.editing import DEFAULTS, MODES, Options, poisson, seamless
+from composer.poisson.editing import DEFAULTS, MODES, Options, check_numbers, poisson, seamless
 from composer.records import Event
 from composer.results import Cloned
 
@@ -191,6 +192,8 @@ def _cloned(placed: Placed, below: Picture, mode: str, options: Options, radius:
     pixels, alpha = below.pixels.copy(), None if below.alpha is None else below.alpha.copy()
     residual = None
     opacity = np.ones(placed.cover.shape, np.float32) if alpha is None else as_float(alpha[y0:y1, x0:x1])
+    if mode == "mixed":
+        check_numbers(placed.cover & (opacity > 0), finite_pixels(placed.target), "target", (x0, y0))
     if mode in MODES:
         found = poisson(
             placed.source, placed.target, placed.cover, mode, options=options, valid=placed.valid,

@@ -102,13 +102,13 @@ def poisson(
     check_numbers(inside, there, "source")
     seen = finite_pixels(target) if known is None else known & finite_pixels(target)
     if mode == "mixed":
-        check_numbers(inside, seen, "target")
+        check_numbers(inside if known is None else inside & known, seen, "target")
     base = _continued(_base(source, mode, options), inside, there)
     problem = Problem(base, target, inside, seen & ~inside)
     if mode == "illumination":
         return _in_logarithms(problem, options)
     if mode == "mixed":
-        problem = replace(problem, field=mixed(inside))
+        problem = replace(problem, target=_numbers(target, inside & ~seen), field=mixed(seen))
     elif mode == "flatten":
         unit = base * np.float32(1 / TOP[target.dtype.name])
         problem = replace(problem, field=flatten(edges_of(unit, options.low, options.high)))
@@ -151,6 +151,13 @@ def _in_logarithms(problem: Problem, options: Options) -> Solved:
         found = np.clip(np.rint(found), 0, white).astype(target.dtype)
     pixels = np.where(problem.inside[:, :, None], found, target)
     return Solved(pixels, solved.residual * 256)
+
+
+def _numbers(target: Array, unknown: Array) -> Array:
+    """Return the target with zeros where it is not known: nothing may come of what is no number."""
+    if target.dtype != np.float32 or not unknown.any():
+        return target
+    return np.where(unknown[:, :, None], np.float32(0), target)
 
 
 def check_numbers(inside: Array, there: Array, what: str, corner: tuple[int, int] = (0, 0)) -> None:

@@ -37,14 +37,18 @@ class Field:
     plane: Array
 
 
-def mixed(mask: Array) -> Field:
-    """Take the stronger difference of the two pictures, channel by channel (equation 13)."""
+def mixed(known: Array) -> Field:
+    """Take the stronger difference of the two pictures, channel by channel (equation 13).
+
+    Where the target is not `known`, (H, W) bool, the source's.
+    """
 
     def rule(own: Array, other: Array, p: Array, q: Array) -> Array:
         xp = namespace(own)
-        return (other - own) * xp.astype(xp.abs(other) > xp.abs(own), own.dtype)  # faster than where
+        stronger = (xp.abs(other) > xp.abs(own)) & p & q
+        return (other - own) * xp.astype(stronger, own.dtype)  # faster than where
 
-    return Field(rule, mask)
+    return Field(rule, known)
 
 
 def flatten(edges: Array) -> Field:
