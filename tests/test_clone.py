@@ -175,6 +175,15 @@ def test_mixed_follows_the_source_where_the_target_is_empty(dtype: str) -> None:
     assert not np.array_equal(found, normal)
 
 
+@pytest.mark.parametrize("mode", ["feather", "multiband"])
+def test_nothing_fades_in_from_under_transparency(mode: str) -> None:
+    source, target = np.full((*SHAPE, 3), 128, np.uint8), np.full((*SHAPE, 4), 255, np.uint8)
+    target[:24] = 0
+    found = composer.clone(source, target, disc(), mode=mode, radius=8).image
+    assert (found[:20][disc()[:20]] == (128, 128, 128, 255)).all()
+    assert not found[:24][~disc()[:24]].any()
+
+
 def test_alpha_is_laid_over_in_linear_light() -> None:
     source, target = picture(2, dtype="float32"), picture(1, dtype="float32")
     found = composer.clone(source, target, np.full(SHAPE, 0.5, np.float32), mode="alpha").image

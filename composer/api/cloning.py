@@ -216,6 +216,8 @@ def _pasted(placed: Placed, opacity: Array, mode: str, radius: int) -> tuple[Arr
     unit = np.float32(1 / TOP[placed.target.dtype.name])
     target = placed.target * unit
     source = np.where(placed.valid[:, :, None], placed.source * unit, target)
+    if mode != "alpha":  # which weighs the target by its opacity
+        target = np.where((opacity > 0)[:, :, None], target, source)
     if mode == "alpha":
         found, opacity = paste_alpha(source, target, placed.cover, opacity)
     else:
