@@ -107,7 +107,7 @@ def clone(
     PhotoError
         A picture cannot be read, or is not a number inside the mask.
     OptionError
-        Sizes do not match, or an option makes no sense.
+        Sizes do not match, or an option makes no sense or is for another mode.
     SolverError
         The solver did not reach its accuracy; `residual` says how far it came, in grey levels.
     WeightsError
