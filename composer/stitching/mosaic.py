@@ -45,6 +45,7 @@ __all__ = ["Pose", "adjust_poses", "canvas_cameras", "plane_errors", "poses_from
 
 SOLVED = 2  # of each lens: focal length and b
 NEAR_HORIZON = 0.1  # a photo that sees the plane ten times as far away at one corner as at another
+ALIKE = 0.5  # cosine of the angle from the mean up to which photos have a view half-way
 OBLIQUE = 0.7  # an oblique view must even out the scale this much to be preferred to the frontal one
 
 
@@ -146,8 +147,9 @@ def canvas_cameras(
 ) -> list[Camera] | None:
     """Choose the canvas, and return each photo's homography from it as a camera.
 
-    The plane is shown from the front unless another photo's view of it evens out the photos' scales far
-    better. The photo with most matches is upright, the median photo as large as it is.
+    The plane is shown from the front unless the view half-way between the photos', or a photo's own, evens
+    out the photos' scales far better. From half-way the photos are upright in the mean, else the photo with
+    most matches is; the median photo is as large as it is.
 
     Returns
     -------
@@ -161,7 +163,10 @@ def canvas_cameras(
     except ComposerError:  # the lens folds back within a photo
         return None
     areas = np.array([1 / (np.linalg.det(c.rotation) * c.focal_px**2) for c in views])
-    scales = [_log_scales(points, areas, canvas) for canvas in (np.eye(3), *maps)]
+    between = _half_way(poses)
+    middle = [] if between is None else [between.matrix]
+    canvases = [np.eye(3), *middle, *maps]
+    scales = [_log_scales(points, areas, canvas) for canvas in canvases]
     spreads = [np.inf if s is None else float(np.std(s)) for s in scales]
     best = int(np.argmin(spreads))
     if spreads[best] > OBLIQUE * spreads[0]:
@@ -169,11 +174,20 @@ def canvas_cameras(
     found = scales[best]
     if found is None:
         return None
-    canvas = np.eye(3) if best == 0 else maps[best - 1]
+    canvas = canvases[best]
     back = np.linalg.inv(canvas)
     usual = float(np.median([c.focal_px for c in views]))
-    placed = _upright(maps[_best_matched(pairs)] @ back, float(np.exp(np.median(found[:, 4]))) * usual)
+    upright = canvas if middle and best == 1 else maps[_best_matched(pairs)]
+    placed = _upright(upright @ back, float(np.exp(np.median(found[:, 4]))) * usual)
     return [replace(c, rotation=_unit_depth(m @ back @ placed)) for m, c in zip(maps, views, strict=True)]
+
+
+def _half_way(poses: list[Pose]) -> Pose | None:
+    """Return the mean of poses, its rotation nearest to all of them; None where they are turned far apart."""
+    u, likeness, vt = np.linalg.svd(np.mean([p.rotation for p in poses], 0))
+    if likeness.min() < ALIKE:
+        return None
+    return Pose(u @ vt, np.mean([p.centre for p in poses], 0))
 
 
 def _log_scales(points: Array, areas: Array, canvas: Array) -> Array | None:

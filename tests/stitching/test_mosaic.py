@@ -146,6 +146,27 @@ def test_a_flat_mosaic_keeps_scale_and_shape_along_a_chain() -> None:
         assert size == pytest.approx(-true.centre[2] / 1.05, rel=0.12)
 
 
+def test_a_floor_seen_aslant_is_shown_from_half_way() -> None:
+    poses = [pose(0.1 * side, 1.6, 0.7, 0, 0, 0) for side in (-1, 1)]
+    poses = [
+        replace(p, rotation=rotation(24 * side, -8, 5 * side) @ rotation(0, 68, 0))
+        for p, side in zip(poses, (-1, 1), strict=True)
+    ]
+    found = registered(poses)
+    assert found.model == "homography"
+    corners = np.array([[x, y, 1.0] for x in (-300, 300) for y in (-200, 200)]) / [FOCAL, FOCAL, 1]
+    sides, centres = [], []
+    for camera in found.cameras:
+        back = np.linalg.inv(camera.rotation)
+        at = (corners @ back.T)[:, :2] / (corners @ back.T)[:, 2:]
+        sides.append(np.hypot(*(at[[1, 3]] - at[[0, 2]]).T).tolist())  # of its left and right edge
+        centres.append(back[:2, 2] / back[2, 2])
+    (left, _), (_, right) = sides
+    assert left == pytest.approx(right, rel=0.1)
+    tilt = np.degrees(np.arctan2(*(centres[1] - centres[0])[::-1]))
+    assert tilt == pytest.approx(0, abs=3)
+
+
 def test_photos_all_around_cannot_be_forced_onto_a_plane() -> None:
     around = [pose(0, 0, 1.5, 30.0 * k, 0, 0) for k in range(12)]
     rng = np.random.default_rng(1)
