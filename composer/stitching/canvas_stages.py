@@ -51,6 +51,7 @@ from composer.stitching.seams import (
 )
 
 Array = NDArray[Any]
+FAR = 2.0  # cells: where a tenth of the coarse flow is longer than that, every look is taken twice
 
 __all__ = ["CompensateExposure", "FindSeams", "LocalWarp"]
 
@@ -149,15 +150,17 @@ class LocalWarp:
         if composition.rms_px <= self.beyond_px:
             return composition
         prepare(composition)
-        bent, step = composition, seam_step(composition)
-        for cells in (2 * step, max(1, step // 2)):  # the second look sees what the first left
-            bent = _bent(bent, cells, context)
+        step = seam_step(composition)
+        coarse, fine = 2 * step, max(1, step // 2)
+        bent, apart = _bent(composition, coarse, context)
+        for cells in (coarse, fine, fine) if apart > FAR else (fine,):  # each sees what the last left
+            bent, _ = _bent(bent, cells, context)
         cropped = bent is not composition and not has_holes(composition)
         return largest_rectangle(bent) if cropped else bent
 
 
-def _bent(composition: Composition, step: int, context: Context) -> Composition:
-    """Bend layers by what flows between them on cells of `step` pixels."""
+def _bent(composition: Composition, step: int, context: Context) -> tuple[Composition, float]:
+    """Bend layers by what flows between them on cells of `step` pixels; also tell what a tenth exceeds."""
     small = reduced(composition, step)
     tiles = one_a_bracket(small.layers, warp_all(small, context, "local warp", compacted=True))
 
@@ -169,13 +172,14 @@ def _bent(composition: Composition, step: int, context: Context) -> Composition:
     pairs = [pair for pair in beside if pair in matched]
     shifts = [s for s in over(context, "local warp", find, pairs) if s is not None]
     if not shifts:
-        return composition
+        return composition, 0.0
     meshes = solve_meshes(small, shifts)
     layers = tuple(
         replace(la, mesh=meshes[k if la.bracket is None else la.bracket])
         for k, la in enumerate(composition.layers)
     )
-    return placed(replace(composition, layers=layers))
+    apart = np.concatenate([s.apart for s in shifts])
+    return placed(replace(composition, layers=layers)), float(np.percentile(np.hypot(*apart.T), 90))
 
 
 @dataclass(frozen=True)

@@ -89,6 +89,12 @@ def test_what_is_shifted_meets_half_way() -> None:
     assert np.abs(first[..., 1]).max() < 1
 
 
+def test_what_is_shifted_far_is_looked_at_twice() -> None:
+    world = texture()
+    before = side_by_side(photographed(world, 0, STILL), photographed(world, BESIDE, 3.5 * NEAR_AND_FAR))
+    assert disagreement(bent(before)) < 0.05 * disagreement(before)
+
+
 def test_away_from_the_overlap_photos_stay_where_the_cameras_put_them() -> None:
     world = texture()
     after = bent(side_by_side(photographed(world, 0, STILL), photographed(world, BESIDE, NEAR_AND_FAR)))
