@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -14,12 +14,17 @@ Array = NDArray[Any]
 __all__ = ["Pair", "find_homography"]
 
 
+def _none() -> Array:
+    return np.zeros((0, 2))
+
+
 @dataclass(frozen=True)
 class Pair:
     """Two photographs that show the same thing.
 
     `points_i`, `points_j` (N, 2) are corresponding points in full pixels, `matrix` takes points of
-    photo i to photo j, `matched` counts the descriptor matches that the N were found among.
+    photo i to photo j, `matched` counts the descriptor matches that the N were found among, and `rest_i`,
+    `rest_j` (M, 2) are those of them that the homography does not explain.
     """
 
     i: int
@@ -28,6 +33,8 @@ class Pair:
     points_j: Array
     matrix: Array
     matched: int
+    rest_i: Array = field(default_factory=_none)
+    rest_j: Array = field(default_factory=_none)
 
 
 def find_homography(

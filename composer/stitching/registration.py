@@ -31,6 +31,7 @@ FLAT_GAIN = 0.5  # a flat scene must lower the cost of turning to this: it has t
 AFFINE_GAIN = 0.7  # perspective must lower the cost of affine maps to this
 SHARP = 5e-4  # of the photo's diagonal: turning that fits so well needs no rival
 TURNED_DEG = 45.0  # cameras that look so far to either side do turn, however long their lens
+ROUNDS, REGAINED = 5, 0.05  # matches that no homography explains count while they add this share
 HOPELESS = 4.0  # times the cost of turning: where affine maps are so far off, poses cannot start from them
 
 
@@ -93,7 +94,7 @@ def register(
             alone = Unused(photos[group[0]].name, why)
             return Registered((), (), 0.0, dropped=(*dropped, alone))
     if thinned and found.turning:
-        found = _to_all(local, found.turning, huber_px)
+        found = _to_all(chosen, local, found.turning, huber_px)
     elif thinned:
         found = _fit(chosen, local, model, huber_px)
     links = tuple(Link(p.i, p.j, len(e), _rms(e)) for p, e in zip(local, found.errors, strict=True))
@@ -144,6 +145,11 @@ def _limit(photos: tuple[Photo, ...]) -> float:
     return CONTRADICTION * float(np.median([np.hypot(p.width, p.height) for p in photos]))
 
 
+def _sharp(photos: tuple[Photo, ...]) -> float:
+    """Return the error in pixels below which turning cameras explain matches well."""
+    return SHARP / CONTRADICTION * _limit(photos)
+
+
 def _thinned(pairs: list[Pair], enough: int) -> list[Pair]:
     """Keep about `enough` matches, 20 a pair at least; the same list where there are no more."""
     if sum(len(p.points_i) for p in pairs) <= enough:
@@ -151,7 +157,13 @@ def _thinned(pairs: list[Pair], enough: int) -> list[Pair]:
     share = enough // len(pairs)
     steps = [max(1, len(p.points_i) // max(share, 20)) for p in pairs]
     return [
-        replace(p, points_i=p.points_i[::step], points_j=p.points_j[::step])
+        replace(
+            p,
+            points_i=p.points_i[::step],
+            points_j=p.points_j[::step],
+            rest_i=p.rest_i[::step],
+            rest_j=p.rest_j[::step],
+        )
         for p, step in zip(pairs, steps, strict=True)
     ]
 
@@ -181,7 +193,7 @@ def _fit(photos: tuple[Photo, ...], pairs: list[Pair], model: str, huber_px: flo
     scatter = turning.variance(huber_px, _limit(photos))
     runaway = focal >= FLAT_FOCAL * max(photos[0].width, photos[0].height)
     turned = _span_deg(turning.cameras) > TURNED_DEG
-    if (turned or not runaway) and np.sqrt(scatter) < SHARP / CONTRADICTION * _limit(photos):
+    if (turned or not runaway) and np.sqrt(scatter) < _sharp(photos):
         return turning
     gain, limit = (1.0, np.inf) if runaway else (FLAT_GAIN, scatter)
     few = _thinned(pairs, TRIAL_MATCHES)
@@ -248,6 +260,12 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     believed = [p for p, good in zip(pairs, agrees, strict=True) if good]
     rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px=1e4, tolerance=1e-2)
     rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px)
+    for _ in range(ROUNDS):
+        pairs, more = _regained(photos, pairs, rotations, lenses, lens_of)
+        if not more:
+            break
+        believed = [p for p, good in zip(pairs, agrees, strict=True) if good]
+        rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px)
     shared = _errors(pairs, rotations, lenses, lens_of)
     own_of = list(range(len(photos)))
     own = [replace(lenses[k], shape_prior=lenses[k].shape, shape_sigma=(0.003,) * 5) for k in lens_of]
@@ -274,9 +292,10 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     return _Fit(cameras_of(rotations, lenses, lens_of), errors, "rotation", unknowns, turning)
 
 
-def _to_all(pairs: list[Pair], few: _Turning, huber_px: float) -> _Fit:
+def _to_all(photos: tuple[Photo, ...], pairs: list[Pair], few: _Turning, huber_px: float) -> _Fit:
     """Adjust turning cameras that were found by a part of the matches to all of them."""
     lens_of = few.lens_of
+    pairs, _ = _regained(photos, pairs, few.rotations, few.lenses, lens_of)
     kept = _without_outliers(pairs, _errors(pairs, few.rotations, few.lenses, lens_of))
     believed = [p for p, good in zip(kept, few.agrees, strict=True) if good]
     rotations, lenses = adjust(believed, few.rotations, few.lenses, lens_of, huber_px, solved=few.solved)
@@ -292,12 +311,52 @@ def _shared_lenses(photos: tuple[Photo, ...], start: float) -> tuple[list[Lens],
     return [_lens(photos[names.index(kind)], start) for kind in kinds], [kinds.index(n) for n in names]
 
 
+def _regained(
+    photos: tuple[Photo, ...],
+    pairs: list[Pair],
+    rotations: list[Array],
+    lenses: list[Lens],
+    lens_of: list[int],
+) -> tuple[list[Pair], bool]:
+    """Add matches that fit the cameras though no homography explains them: a lens that bends has many.
+
+    Not where matches agree so badly that cameras in one place do not explain them either.
+
+    Returns
+    -------
+    pairs, and whether these are more by enough to adjust the cameras to them.
+    """
+    errors = _errors(pairs, rotations, lenses, lens_of)
+    if float(np.median(np.concatenate(errors))) > _sharp(photos):
+        return pairs, False
+    limit = _usual_limit(errors)
+    rest = [replace(p, points_i=p.rest_i, points_j=p.rest_j) for p in pairs]
+    good = [e <= limit for e in _errors(rest, rotations, lenses, lens_of)]
+    before = sum(len(p.points_i) for p in pairs)
+    if sum(int(g.sum()) for g in good) < REGAINED * before:
+        return pairs, False
+    return [
+        replace(
+            p,
+            points_i=np.concatenate([p.points_i, p.rest_i[g]]),
+            points_j=np.concatenate([p.points_j, p.rest_j[g]]),
+            rest_i=p.rest_i[~g],
+            rest_j=p.rest_j[~g],
+        )
+        for p, g in zip(pairs, good, strict=True)
+    ], True
+
+
+def _usual_limit(errors: list[Array]) -> float:
+    """Return the error in pixels from which a match is an outlier: four times what is usual."""
+    return max(3.0, 4 * 1.4826 * float(np.median(np.concatenate(errors))))
+
+
 def _without_outliers(pairs: list[Pair], errors: list[Array]) -> list[Pair]:
     """Leave out matches that are off by four times what is usual; a pair keeps its better half at least."""
-    usual = 1.4826 * float(np.median(np.concatenate(errors)))
-    kept = []
+    limit, kept = _usual_limit(errors), []
     for pair, error in zip(pairs, errors, strict=True):
-        good = error <= max(3.0, 4 * usual, float(np.median(error)))
+        good = error <= max(limit, float(np.median(error)))
         kept.append(replace(pair, points_i=pair.points_i[good], points_j=pair.points_j[good]))
     return kept
 

@@ -191,7 +191,8 @@ class MatchPhotos:
         if fit is None:
             return len(points_i), None
         matrix, inside = fit
-        return len(points_i), Pair(i, j, points_i[inside], points_j[inside], matrix, len(points_i))
+        kept, rest = (points_i[inside], points_j[inside]), (points_i[~inside], points_j[~inside])
+        return len(points_i), Pair(i, j, *kept, matrix, len(points_i), *rest)
 
 
 @dataclass(frozen=True)

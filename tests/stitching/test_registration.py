@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 
-from composer.align.homography import Pair
+from composer.align.homography import Pair, find_homography
 from composer.records import Photo
 from composer.samples import rotation
 from composer.stitching import registration
+from composer.stitching.cameras import angle_deg
 from composer.stitching.registration import register
 
 WIDTH, HEIGHT, FOCAL = 600, 400, 520.0
 K = np.array([[FOCAL, 0, 299.5], [0, FOCAL, 199.5], [0, 0, 1.0]])
 TURNS = [rotation(14 * k, 3 * (-1) ** k, k) for k in range(6)]
+FARTHER = [rotation(24 * k, 3 * (-1) ** k, k) for k in range(6)]
 PHOTOS = tuple(Photo(str(k), None, WIDTH, HEIGHT, 3, "uint8") for k in range(6))
 
 
@@ -49,3 +52,39 @@ def test_a_false_pair_is_dropped_and_changes_nothing(monkeypatch: pytest.MonkeyP
         assert one.focal_px == pytest.approx(other.focal_px, rel=1e-4)
         turned = one.rotation @ found.cameras[0].rotation.T
         assert np.abs(turned - other.rotation @ true.cameras[0].rotation.T).max() < 1e-4
+
+
+def bent_pair(i: int, j: int) -> Pair:
+    """Return what two photos match through a lens that bends: what one homography explains, and the rest."""
+    rng = np.random.default_rng([i, j])
+    ideal = rng.uniform((-150, -80), (WIDTH + 150, HEIGHT + 80), (2000, 2))
+    there = np.c_[ideal, np.ones(2000)] @ (K @ FARTHER[j] @ FARTHER[i].T @ np.linalg.inv(K)).T
+    one, other = (bent(p) + rng.normal(0, 0.2, p.shape) for p in (ideal, there[:, :2] / there[:, 2:]))
+    inside = np.logical_and(*(((p > 0) & (p < (WIDTH - 1, HEIGHT - 1))).all(1) for p in (one, other)))
+    one, other = one[inside], other[inside]
+    found = find_homography(one, other, 2.0)
+    assert found is not None
+    matrix, good = found
+    return Pair(i, j, one[good], other[good], matrix, len(one), one[~good], other[~good])
+
+
+def bent(ideal: np.ndarray) -> np.ndarray:
+    """Return where a lens with barrel distortion shows what a perfect one of the same focal length does."""
+    away = (ideal - (299.5, 199.5)) / FOCAL
+    r2 = (away**2).sum(1, keepdims=True)
+    return np.asarray(away * (1 - 0.2 * r2) * FOCAL + (299.5, 199.5))
+
+
+def turned_deg(pairs: list[Pair]) -> float:
+    """Return how far the last photo is found to be turned from the first."""
+    found = register(PHOTOS, tuple(pairs), list(range(6)), "rotation", 2.0)
+    return angle_deg(found.cameras[5].rotation @ found.cameras[0].rotation.T)
+
+
+def test_what_a_lens_bends_beyond_any_homography_is_regained() -> None:
+    pairs = [bent_pair(k, k + 1) for k in range(5)]
+    assert sum(len(p.rest_i) for p in pairs) > 0.2 * sum(len(p.points_i) for p in pairs)
+    true = angle_deg(FARTHER[5] @ FARTHER[0].T)
+    assert turned_deg(pairs) == pytest.approx(true, abs=0.1)
+    without = [replace(p, rest_i=p.rest_i[:0], rest_j=p.rest_j[:0]) for p in pairs]
+    assert abs(turned_deg(without) - true) > 0.5
