@@ -40,10 +40,12 @@ __all__ = [
 ]
 
 EXACT = 1e-3  # of a pixel: what lies nearer to whole pixels is not resampled
+EVEN = 1.02  # gains of the channels that differ less leave white as it is
 BLOCK = 64  # canvas pixels: tiles that share no block do not meet
 SEAM_CELLS = 80_000  # cells of the seam grid a photo, about
 
 _OPAQUE = {"uint8": 127, "uint16": 32767, "float32": 0.5}  # alpha above it counts
+_NEARLY = 0.94  # stored values beyond this may have been clipped
 _TOE = 0.04045  # below this sRGB is linear
 _KNEE = 0.7  # above this highlights are bent to fit below white
 
@@ -197,7 +199,30 @@ def _exposed(xp: Any, found: Any, gain: tuple[float, ...], white: float) -> Any:
         if set(gain) == {1.0} and white <= 1:
             return found
         return xp.stack([exposed(found[:, :, c], g, white) for c, g in enumerate(gain)], axis=-1)
-    return lookup(found, _table(int(xp.iinfo(found.dtype).max), gain, white))
+    top = int(xp.iinfo(found.dtype).max)
+    values = lookup(found, _table(top, gain, white))
+    if max(gain) <= EVEN * min(gain) or float(xp.max(found)) <= _NEARLY * top:
+        return values
+    return _neutral(xp, values, lookup(found, _clipping(top)))
+
+
+def _neutral(xp: Any, values: Any, clipped: Any) -> Any:
+    """Raise channels (h, w, 3) that were clipped, as far as they were, to the brightest at their pixel.
+
+    How much light there was is not known: what was white would take the colour of the gains, a blue sky
+    that of the channels that were not clipped.
+    """
+    brightest = xp.maximum(xp.maximum(values[:, :, 0], values[:, :, 1]), values[:, :, 2])
+    return xp.stack(
+        [v + (brightest - v) * w for v, w in ((values[:, :, c], clipped[:, :, c]) for c in range(3))], axis=-1
+    )
+
+
+@functools.cache
+def _clipping(top: int) -> Array:
+    """Return how far stored codes (top + 1, 3) are clipped, 0 to 1: JPEG and noise lead some below white."""
+    codes = np.arange(top + 1, dtype=np.float32) / top
+    return np.repeat(np.clip((codes - _NEARLY) / (1 - _NEARLY), 0, 1)[:, None], 3, 1)
 
 
 @functools.lru_cache(maxsize=16)

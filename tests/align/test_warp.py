@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from composer.align.warp import compact, values_of, warp_layer
+from composer.align.warp import compact, exposed, values_of, warp_layer
 from composer.records import Camera, Composition, Layer, Photo, Rect, Tile
 
 SIDE = 40
@@ -45,3 +45,17 @@ def test_a_compact_tile_is_the_same_to_half_a_level() -> None:
     grey = compact(Tile(RECT, image[:, :, :1], valid))
     assert grey.image.shape == (30, 20, 1)
     assert grey.weight is None
+
+
+def test_what_was_clipped_takes_no_colour_from_the_gains() -> None:
+    codes = [(255, 255, 255), (180, 230, 255), (128, 128, 128), (255, 60, 30)]
+    pixels = np.repeat(np.array(codes, np.uint8), 10, 0)[:, None].repeat(SIDE, 1)
+    layer = Layer(PHOTO, Camera(np.eye(3), 100.0), gain=(0.7, 0.6, 0.5))
+    middle = -(SIDE - 1) / 2
+    composition = Composition((layer,), "plane", SIDE, SIDE, 100.0, (middle, middle))
+    white, sky, grey, red = warp_layer(composition, layer, RECT, pixels).image[5::10, SIDE // 2]
+    assert np.ptp(white) < 1e-6
+    assert sky[2] >= sky[1] > sky[0]  # not green, as blue's gain alone would have it
+    for found, stored in ((grey, (128, 128, 128)), (red, (255, 60, 30))):
+        alone = [float(exposed(np.float32(c / 255), g)) for c, g in zip(stored, layer.gain, strict=True)]
+        assert found.tolist() == pytest.approx(alone, abs=1e-6)
