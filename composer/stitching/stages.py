@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -39,6 +40,8 @@ from composer.stitching.registration import Registered, register
 from composer.stitching.relayout import carried_over
 
 Array = NDArray[Any]
+BLURRED = 1.12  # times the usual size of features: where a photo's are so large, the fine ones are missing
+COARSE_MEGAPIXELS = 0.02  # to look for what blur has left
 MANY_MATCHES = 60  # photos that share so many show one scene: strangers share some ten
 OTHER_LENS = "for a fisheye or an action camera give --lens and --lens-fov"
 
@@ -159,6 +162,8 @@ class MatchPhotos:
                 found = match(closing_pairs(found, sizes))
                 found = match(bridging_pairs(votes, connected_groups(len(photos), found), self.keep))
                 found = match(closing_pairs(found, sizes))
+            elif not self.network:
+                found += self._blurred_pairs(value, found, context)
         else:
             found = match(named_pairs(self.pairs, photos, self.keep))
         if self.points:
@@ -168,6 +173,25 @@ class MatchPhotos:
         for (i, j), (matched, _) in tried.items():
             best[i], best[j] = max(best[i], matched), max(best[j], matched)
         return MatchGraph(photos, tuple(found), tuple(best), value.unused)
+
+    def _blurred_pairs(self, value: FeatureSet, found: list[Pair], context: Context) -> list[Pair]:
+        """Match blurred photos with those that they do not hang together with by coarse features."""
+        sizes = np.array([np.median(f.sizes) * f.scale if len(f.sizes) else 0 for _, f in value.entries])
+        blurred = sizes > BLURRED * np.median(sizes)
+        groups = connected_groups(len(sizes), found)
+        if len(groups) < 2 or not blurred.any():
+            return []
+        group_of = {k: n for n, members in enumerate(groups) for k in members}
+        photos = tuple(p for p, _ in value.entries)
+        coarse = FindFeatures(COARSE_MEGAPIXELS)(Photos(photos), context)
+        features = [f for _, f in coarse.entries]
+        apart = [
+            (i, j)
+            for i, j in combinations(range(len(photos)), 2)
+            if group_of[i] != group_of[j] and (blurred[i] or blurred[j])
+        ]
+        pairs = over(context, "match", lambda ij: self._match(photos, features, ij)[1], apart)
+        return [pair for pair in pairs if pair is not None]
 
     def _match(
         self, photos: tuple[Photo, ...], features: list[Features], ij: tuple[int, int]
