@@ -1,19 +1,25 @@
-"""Pairs of photographs that the user names: all, neighbours in sequence or by GPS, or from a file."""
+"""Pairs of photographs that the user names: all, neighbours in sequence or by GPS, or from a file; and those
+that blur may keep apart."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
+from composer.align.features import Features
+from composer.align.homography import Pair
 from composer.errors import OptionError
 from composer.media.naming import naming
 from composer.records import Photo
+from composer.stitching.cameras import connected_groups
 
-__all__ = ["check_pairs", "named_pairs"]
+__all__ = ["blurred_apart", "check_pairs", "named_pairs"]
 
+BLURRED = 1.12  # times the usual size of features: where a photo's are so large, the fine ones are missing
 WINDOW = 2  # photos after it that a photo of a sequence is matched with
 WAYS = ("auto", "all", "sequence", "gps")
 
@@ -99,3 +105,15 @@ def _listed(file: Path, photos: tuple[Photo, ...]) -> list[tuple[int, int]]:
     if not chosen:
         raise OptionError(f"{file}: names no pairs; give two photos a line")
     return sorted(chosen)
+
+
+def blurred_apart(features: Sequence[Features], found: Sequence[Pair]) -> list[tuple[int, int]]:
+    """Return the pairs (i, j), i < j, of a blurred photo and one that it does not hang together with."""
+    sizes = np.array([np.median(f.sizes) * f.scale if len(f.sizes) else 0 for f in features])
+    blurred = sizes > BLURRED * np.median(sizes)
+    group_of = {k: n for n, members in enumerate(connected_groups(len(sizes), found)) for k in members}
+    return [
+        (i, j)
+        for i, j in combinations(range(len(sizes)), 2)
+        if group_of[i] != group_of[j] and (blurred[i] or blurred[j])
+    ]

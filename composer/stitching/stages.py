@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -32,15 +31,15 @@ from composer.records import (
     Unused,
 )
 from composer.stitching.cameras import connected_groups, level
-from composer.stitching.candidates import named_pairs
+from composer.stitching.candidates import blurred_apart, named_pairs
 from composer.stitching.crop import largest_rectangle
 from composer.stitching.layout import View, choose_projection, fit_canvas, rescaled, without_unseen
+from composer.stitching.overlays import find_overlays, outside_overlay
 from composer.stitching.points import constraints, read_points, with_control_points
 from composer.stitching.registration import Registered, register
 from composer.stitching.relayout import carried_over
 
 Array = NDArray[Any]
-BLURRED = 1.12  # times the usual size of features: where a photo's are so large, the fine ones are missing
 COARSE_MEGAPIXELS = 0.02  # to look for what blur has left
 MANY_MATCHES = 60  # photos that share so many show one scene: strangers share some ten
 OTHER_LENS = "for a fisheye or an action camera give --lens and --lens-fov"
@@ -146,6 +145,27 @@ class MatchPhotos:
             check_network(self.network, matcher=True)
         photos = tuple(p for p, _ in value.entries)
         features = [f for _, f in value.entries]
+        found, best = self._pairs(photos, features, context)
+        overlays = self._overlays(photos, features, found)
+        if overlays:
+            features = [outside_overlay(f, p, overlays) for p, f in zip(photos, features, strict=True)]
+            found, best = self._pairs(photos, features, context)
+        if self.pairs == "auto" and len(photos) <= FEW and not self.network:
+            apart = blurred_apart(features, found)
+            if apart:
+                coarse = FindFeatures(COARSE_MEGAPIXELS)(Photos(photos), context).entries
+                features = [outside_overlay(f, p, overlays) for p, f in coarse]
+                results = over(context, "match", lambda ij: self._match(photos, features, ij)[1], apart)
+                found += [pair for pair in results if pair is not None]
+        if self.points:
+            given, _ = read_points(Path(self.points), [p.name for p in photos])
+            found = with_control_points(found, given, photos)
+        return MatchGraph(photos, tuple(found), tuple(best), value.unused)
+
+    def _pairs(
+        self, photos: tuple[Photo, ...], features: list[Features], context: Context
+    ) -> tuple[list[Pair], list[int]]:
+        """Return the pairs that have a common geometry, and each photo's most matches."""
         tried: dict[tuple[int, int], tuple[int, Pair | None]] = {}
 
         def match(candidates: list[tuple[int, int]]) -> list[Pair]:
@@ -162,36 +182,19 @@ class MatchPhotos:
                 found = match(closing_pairs(found, sizes))
                 found = match(bridging_pairs(votes, connected_groups(len(photos), found), self.keep))
                 found = match(closing_pairs(found, sizes))
-            elif not self.network:
-                found += self._blurred_pairs(value, found, context)
         else:
             found = match(named_pairs(self.pairs, photos, self.keep))
-        if self.points:
-            given, _ = read_points(Path(self.points), [p.name for p in photos])
-            found = with_control_points(found, given, photos)
         best = [0] * len(photos)
         for (i, j), (matched, _) in tried.items():
             best[i], best[j] = max(best[i], matched), max(best[j], matched)
-        return MatchGraph(photos, tuple(found), tuple(best), value.unused)
+        return found, best
 
-    def _blurred_pairs(self, value: FeatureSet, found: list[Pair], context: Context) -> list[Pair]:
-        """Match blurred photos with those that they do not hang together with by coarse features."""
-        sizes = np.array([np.median(f.sizes) * f.scale if len(f.sizes) else 0 for _, f in value.entries])
-        blurred = sizes > BLURRED * np.median(sizes)
-        groups = connected_groups(len(sizes), found)
-        if len(groups) < 2 or not blurred.any():
-            return []
-        group_of = {k: n for n, members in enumerate(groups) for k in members}
-        photos = tuple(p for p, _ in value.entries)
-        coarse = FindFeatures(COARSE_MEGAPIXELS)(Photos(photos), context)
-        features = [f for _, f in coarse.entries]
-        apart = [
-            (i, j)
-            for i, j in combinations(range(len(photos)), 2)
-            if group_of[i] != group_of[j] and (blurred[i] or blurred[j])
-        ]
-        pairs = over(context, "match", lambda ij: self._match(photos, features, ij)[1], apart)
-        return [pair for pair in pairs if pair is not None]
+    def _overlays(
+        self, photos: tuple[Photo, ...], features: list[Features], found: list[Pair]
+    ) -> dict[tuple[int, int], Array]:
+        """Return where photos of a size show what does not belong to the scene."""
+        drawn = [p for p in found if photos[p.i].optics == photos[p.j].optics == "rectilinear"]
+        return find_overlays(drawn, photos, [self.threshold_px / features[p.j].scale for p in drawn])
 
     def _match(
         self, photos: tuple[Photo, ...], features: list[Features], ij: tuple[int, int]
