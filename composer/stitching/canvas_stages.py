@@ -51,7 +51,7 @@ from composer.stitching.seams import (
 )
 
 Array = NDArray[Any]
-FAR = 2.0  # cells: where a tenth of the coarse flow is longer than that, every look is taken twice
+FAR = 2.0  # cells: where a tenth of the coarse flow is longer than that, one more look each is taken
 
 __all__ = ["CompensateExposure", "FindSeams", "LocalWarp"]
 
@@ -153,7 +153,8 @@ class LocalWarp:
         step = seam_step(composition)
         coarse, fine = 2 * step, max(1, step // 2)
         bent, apart = _bent(composition, coarse, context)
-        for cells in (coarse, fine, fine) if apart > FAR else (fine,):  # each sees what the last left
+        more = (coarse, fine, max(1, fine // 2)) if apart > FAR else (fine,)
+        for cells in more:  # each look sees what the last left
             bent, _ = _bent(bent, cells, context)
         cropped = bent is not composition and not has_holes(composition)
         return largest_rectangle(bent) if cropped else bent
