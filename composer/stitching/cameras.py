@@ -13,7 +13,7 @@ from composer.align.homography import Pair
 
 Array = NDArray[Any]
 
-__all__ = ["connected_groups", "estimate_focal", "level", "spanning_rotations"]
+__all__ = ["connected_groups", "estimate_focal", "level", "relative_focals", "spanning_rotations"]
 
 USUAL_FOCAL = 1.0  # in longer sides: 53 degrees across
 LOUDEST = 60  # a pair has no more votes than this, however many matches
@@ -74,8 +74,34 @@ def centred(pair: Pair, sizes: list[tuple[int, int]]) -> Array:
     return back @ pair.matrix @ to
 
 
-def estimate_focal(pairs: list[Pair], sizes: list[tuple[int, int]], promised: list[float | None]) -> float:
+def relative_focals(pairs: list[Pair], sizes: list[tuple[int, int]]) -> Array:
+    """Estimate how long each photo's lens is, in units of its longer side and of what is usual (n,).
+
+    What two turned cameras of one focal length share looks as large in one as in the other, in the mean: the
+    homographies' scales over the matches, in logarithms, are differences of the lenses' by least squares.
+    """
+    rows, wanted = np.zeros((len(pairs) + 1, len(sizes))), np.zeros(len(pairs) + 1)
+    rows[-1] = 1 / len(sizes)
+    for row, pair in enumerate(pairs):
+        depth = np.c_[pair.points_i, np.ones(len(pair.points_i))] @ pair.matrix[2]
+        areas = np.abs(np.linalg.det(pair.matrix)) / np.maximum(np.abs(depth), 1e-12) ** 3
+        weight = np.sqrt(len(depth))
+        rows[row, [pair.j, pair.i]] = weight, -weight
+        larger = max(sizes[pair.i]) / max(sizes[pair.j])
+        wanted[row] = weight * np.log(np.sqrt(np.median(areas)) * larger)
+    found = np.linalg.lstsq(rows, wanted)[0]
+    return np.asarray(np.exp(found - np.median(found)))
+
+
+def estimate_focal(
+    pairs: list[Pair],
+    sizes: list[tuple[int, int]],
+    promised: list[float | None],
+    relative: Array | None = None,
+) -> float:
     """Choose the one focal length, in units of each photo's longer side, under which pairs rotate.
+
+    `relative` (n,) is what each photo's is a multiple of it, where they differ.
 
     For every value on a grid, homographies are compared with the nearest rotation. EXIF's promise is
     kept unless the homographies contradict it by a factor of two in that distance.
@@ -85,7 +111,8 @@ def estimate_focal(pairs: list[Pair], sizes: list[tuple[int, int]], promised: li
     Focal length divided by the photo's longer side.
     """
     matrices = np.stack([centred(p, sizes) for p in pairs])
-    longer = np.array([(max(sizes[p.i]), max(sizes[p.j])) for p in pairs], float).T
+    unit = np.array([max(s) for s in sizes]) * (1.0 if relative is None else relative)
+    longer = np.array([(unit[p.i], unit[p.j]) for p in pairs]).T
     weights = np.array([np.sqrt(len(p.points_i)) for p in pairs])
 
     def misfit(f: float) -> float:
@@ -96,7 +123,7 @@ def estimate_focal(pairs: list[Pair], sizes: list[tuple[int, int]], promised: li
     grid = np.geomspace(0.25, 8, 61)
     costs = np.array([misfit(f) for f in grid])
     best = float(grid[costs.argmin()])
-    known = [f / max(s) for f, s in zip(promised, sizes, strict=True) if f]
+    known = [f / u for f, u in zip(promised, unit, strict=True) if f]
     if known:
         exif = float(np.median(known))
         if misfit(exif) <= 2 * costs.min() + 0.02 * weights.sum():

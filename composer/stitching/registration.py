@@ -13,7 +13,13 @@ from composer.errors import OptionError
 from composer.records import Camera, Link, Photo, Unused
 from composer.stitching.affine import adjust_affine, affine_errors
 from composer.stitching.bundle import Lens, adjust, cameras_of, pair_errors
-from composer.stitching.cameras import USUAL_FOCAL, connected_groups, estimate_focal, spanning_rotations
+from composer.stitching.cameras import (
+    USUAL_FOCAL,
+    connected_groups,
+    estimate_focal,
+    relative_focals,
+    spanning_rotations,
+)
 from composer.stitching.mosaic import adjust_poses, canvas_cameras, plane_errors, poses_from_affine
 
 Array = NDArray[Any]
@@ -21,6 +27,7 @@ Array = NDArray[Any]
 __all__ = ["Registered", "register"]
 
 CONTRADICTION = 0.02  # of the photo's diagonal: a pair so far off is a false match, not parallax
+ZOOMED = 1.35  # focal lengths that seem to differ so much, as a factor, start from what they seem
 OWN_LENS_GAIN = 0.6  # own focal lengths must lower the cost to this
 WHOLE_LENS_GAIN, WHOLE_LENS_PHOTOS = 0.8, 5  # a, c and the optical centre must lower it to this
 ENOUGH_MATCHES = 3000  # to look for contradictions; the cameras are then adjusted to all matches
@@ -254,8 +261,15 @@ def _fit_rotation(photos: tuple[Photo, ...], pairs: list[Pair], huber_px: float)
     """Adjust turning cameras; photos share a lens unless lenses of their own fit far better."""
     sizes = [(p.width, p.height) for p in photos]
     known = photos[0].focal_px if photos[0].optics != "rectilinear" else None
-    start = known / max(sizes[0]) if known else estimate_focal(pairs, sizes, [p.focal_px for p in photos])
+    relative = np.ones(len(photos)) if known else relative_focals(pairs, sizes)
+    zoomed = relative.max() > ZOOMED * relative.min()
+    promised = [p.focal_px for p in photos]
+    given = relative if zoomed else None
+    start = known / max(sizes[0]) if known else estimate_focal(pairs, sizes, promised, given)
     lenses, lens_of = _shared_lenses(photos, start)
+    if zoomed:
+        lenses = [_lens(p, start * r) for p, r in zip(photos, relative, strict=True)]
+        lens_of = list(range(len(photos)))
     rotations, agrees = spanning_rotations(pairs, sizes, [lenses[k].focal_px for k in lens_of])
     believed = [p for p, good in zip(pairs, agrees, strict=True) if good]
     rotations, lenses = adjust(believed, rotations, lenses, lens_of, huber_px=1e4, tolerance=1e-2)

@@ -56,10 +56,19 @@ def test_a_false_pair_is_dropped_and_changes_nothing(monkeypatch: pytest.MonkeyP
 
 def bent_pair(i: int, j: int) -> Pair:
     """Return what two photos match through a lens that bends: what one homography explains, and the rest."""
+    return seen_pair(i, j, [FOCAL] * 6, -0.2)
+
+
+def seen_pair(i: int, j: int, focals: list[float], k1: float) -> Pair:
+    """Return what two photos match through lenses of these focal lengths that bend by `k1`."""
     rng = np.random.default_rng([i, j])
-    ideal = rng.uniform((-150, -80), (WIDTH + 150, HEIGHT + 80), (2000, 2))
-    there = np.c_[ideal, np.ones(2000)] @ (K @ FARTHER[j] @ FARTHER[i].T @ np.linalg.inv(K)).T
-    one, other = (bent(p) + rng.normal(0, 0.2, p.shape) for p in (ideal, there[:, :2] / there[:, 2:]))
+    rays = rng.uniform((-1.6, -1.2, 1), (1.6, 1.2, 1), (6000, 3))
+    there = rays @ (FARTHER[j] @ FARTHER[i].T).T
+    ahead = there[:, 2] > 0.2
+    one, other = (
+        drawn(v[ahead, :2] / v[ahead, 2:], focals[k], k1) + rng.normal(0, 0.2, (int(ahead.sum()), 2))
+        for v, k in ((rays, i), (there, j))
+    )
     inside = np.logical_and(*(((p > 0) & (p < (WIDTH - 1, HEIGHT - 1))).all(1) for p in (one, other)))
     one, other = one[inside], other[inside]
     found = find_homography(one, other, 2.0)
@@ -68,11 +77,10 @@ def bent_pair(i: int, j: int) -> Pair:
     return Pair(i, j, one[good], other[good], matrix, len(one), one[~good], other[~good])
 
 
-def bent(ideal: np.ndarray) -> np.ndarray:
-    """Return where a lens with barrel distortion shows what a perfect one of the same focal length does."""
-    away = (ideal - (299.5, 199.5)) / FOCAL
-    r2 = (away**2).sum(1, keepdims=True)
-    return np.asarray(away * (1 - 0.2 * r2) * FOCAL + (299.5, 199.5))
+def drawn(plane: np.ndarray, focal: float, k1: float) -> np.ndarray:
+    """Return the pixels at which a lens with distortion shows points at depth 1."""
+    r2 = (plane**2).sum(1, keepdims=True)
+    return np.asarray(plane * (1 + k1 * np.minimum(r2, 1.5)) * focal + (299.5, 199.5))
 
 
 def turned_deg(pairs: list[Pair]) -> float:
@@ -88,3 +96,14 @@ def test_what_a_lens_bends_beyond_any_homography_is_regained() -> None:
     assert turned_deg(pairs) == pytest.approx(true, abs=0.1)
     without = [replace(p, rest_i=p.rest_i[:0], rest_j=p.rest_j[:0]) for p in pairs]
     assert abs(turned_deg(without) - true) > 0.5
+
+
+def test_photos_taken_half_as_wide_join_the_others() -> None:
+    focals = [FOCAL, FOCAL / 2, FOCAL, FOCAL, FOCAL / 2, FOCAL]
+    near = [(i, j) for i, j in combinations(range(6), 2) if j - i <= 2]
+    found = register(
+        PHOTOS, tuple(seen_pair(i, j, focals, -0.03) for i, j in near), list(range(6)), "auto", 2.0
+    )
+    assert found.model == "rotation"
+    assert found.rms_px < 1
+    assert [c.focal_px for c in found.cameras] == pytest.approx(focals, rel=0.05)
