@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 EXACT = 1e-3  # of a pixel: what lies nearer to whole pixels is not resampled
-EVEN = 1.02  # gains of the channels that differ less leave white as it is
+EVEN = 1.05  # gains of the channels that differ less leave white as it is
 BLOCK = 64  # canvas pixels: tiles that share no block do not meet
 SEAM_CELLS = 80_000  # cells of the seam grid a photo, about
 
@@ -201,21 +201,29 @@ def _exposed(xp: Any, found: Any, gain: tuple[float, ...], white: float) -> Any:
         return xp.stack([exposed(found[:, :, c], g, white) for c, g in enumerate(gain)], axis=-1)
     top = int(xp.iinfo(found.dtype).max)
     values = lookup(found, _table(top, gain, white))
-    if max(gain) <= EVEN * min(gain) or float(xp.max(found)) <= _NEARLY * top:
-        return values
-    return _neutral(xp, values, lookup(found, _clipping(top)))
+    if max(gain) > EVEN * min(gain):
+        _bleach(xp, values, found, top)
+    return values
 
 
-def _neutral(xp: Any, values: Any, clipped: Any) -> Any:
-    """Raise channels (h, w, 3) that were clipped, as far as they were, to the brightest at their pixel.
+def _bleach(xp: Any, values: Any, found: Any, top: int) -> None:
+    """Raise channels of `values` (h, w, 3) that were clipped to the brightest at their pixel, in place.
 
     How much light there was is not known: what was white would take the colour of the gains, a blue sky
     that of the channels that were not clipped.
     """
-    brightest = xp.maximum(xp.maximum(values[:, :, 0], values[:, :, 1]), values[:, :, 2])
-    return xp.stack(
-        [v + (brightest - v) * w for v, w in ((values[:, :, c], clipped[:, :, c]) for c in range(3))], axis=-1
-    )
+    limit = int(_NEARLY * top)
+    (rows,) = xp.nonzero(xp.max(found, axis=(1, 2)) > limit)
+    if rows.shape[0] == 0:
+        return
+    down = slice(int(rows[0]), int(rows[-1]) + 1)
+    (columns,) = xp.nonzero(xp.max(found[down, :, :], axis=(0, 2)) > limit)
+    across = slice(int(columns[0]), int(columns[-1]) + 1)
+    part, clipped = values[down, across, :], lookup(found[down, across, :], _clipping(top))
+    brightest = xp.maximum(xp.maximum(part[:, :, 0], part[:, :, 1]), part[:, :, 2])
+    rise = weighted(clipped, brightest)
+    rise -= clipped * part
+    values[down, across, :] = part + rise
 
 
 @functools.cache
