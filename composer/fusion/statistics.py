@@ -7,6 +7,7 @@ which are quick for every type and need no axis to sort along.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 from composer.backend import namespace
@@ -52,9 +53,11 @@ def middle(ordered: Sequence[Any]) -> Any:
 
 
 def clipped(layers: Sequence[Any], valid: Sequence[Any], sigmas: float, least: float) -> list[Any]:
-    """Return where each value lies within so many standard deviations of the median.
+    """Return where each pixel lies within so many standard deviations of the median.
 
-    The deviation is estimated by the median absolute deviation, which a few outliers do not move.
+    The deviation is estimated by the median absolute deviation, which a few outliers do not move. Channels
+    stay together, by their root mean square: chosen one by one, they would make colours that no photo has.
+    Where every photo is beyond, the nearest stays.
 
     Parameters
     ----------
@@ -66,14 +69,17 @@ def clipped(layers: Sequence[Any], valid: Sequence[Any], sigmas: float, least: f
 
     Returns
     -------
-    list of (h, w, C) bool
+    list of (h, w, 1) bool
     """
     xp = namespace(*layers)
     centre = median(layers, valid)
-    away = [xp.abs(layer - centre) for layer in layers]
+    away = [xp.sqrt(xp.mean((layer - centre) ** 2, axis=2, keepdims=True)) for layer in layers]
     limit = median(away, valid) * (MAD_TO_SIGMA * sigmas)
     limit = xp.maximum(limit, xp.asarray(least * sigmas, dtype=limit.dtype))
-    return [(a <= limit) & seen[:, :, None] for a, seen in zip(away, valid, strict=True)]
+    beyond = xp.asarray(xp.inf, dtype=limit.dtype)
+    known = [xp.where(seen[:, :, None], a, beyond) for a, seen in zip(away, valid, strict=True)]
+    limit = xp.maximum(limit, reduce(xp.minimum, known))
+    return [(k <= limit) & seen[:, :, None] for k, seen in zip(known, valid, strict=True)]
 
 
 def _comparators(count: int) -> Iterator[tuple[int, int]]:

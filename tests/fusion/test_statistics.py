@@ -42,6 +42,14 @@ def test_outliers_are_clipped_and_equal_values_are_not() -> None:
     assert kept == [True, True, True, False, True, True, True]
 
 
+def test_channels_are_clipped_together() -> None:
+    layers = [np.full((1, 1, 3), 0.5 + 0.001 * k, np.float32) for k in range(5)]
+    layers[4][:, :, 1] = 0.9  # green alone would be left out, and red and blue kept
+    kept = clipped(layers, [np.ones((1, 1), bool)] * 5, 3.0, 1 / 255)
+    assert [k.shape for k in kept] == [(1, 1, 1)] * 5
+    assert [bool(k.all()) for k in kept] == [True, True, True, True, False]
+
+
 @pytest.mark.parametrize("count", [2, 5])
 def test_strict_arrays_agree_with_numpy(count: int) -> None:
     rng = np.random.default_rng(count)
