@@ -230,7 +230,7 @@ def test_nan_does_not_count() -> None:
     ],
 )
 def test_wrong_options(options: dict[str, object], message: str) -> None:
-    photo = np.zeros((20, 30, 3), np.uint8)
+    photo = np.full((20, 30, 3), 90, np.uint8)
     with pytest.raises(OptionError, match=message):
         composer.fuse([photo, photo + 1], **options)  # type: ignore[arg-type]
 
@@ -238,6 +238,27 @@ def test_wrong_options(options: dict[str, object], message: str) -> None:
 def test_one_photo_is_nothing_to_fuse(bracket: Path) -> None:
     with pytest.raises(NothingToFuse, match="1 photo to fuse; give two or more"):
         composer.fuse(bracket / "p0.png")
+
+
+@pytest.mark.parametrize("method", ["exposure", "focus", "hdr"])
+@pytest.mark.parametrize(("level", "colour"), [(1, "black"), (254, "white")])
+def test_a_photo_that_shows_nothing_is_left_out(bracket: Path, method: str, level: int, colour: str) -> None:
+    noise = np.random.default_rng(0).integers(-1, 2, (200, 300, 3))
+    blind = (level + noise).astype(np.uint8)
+    photos = [str(p) for p in sorted(bracket.iterdir())]
+    expected = composer.fuse(photos, method=method).image
+    Image.fromarray(blind).save(bracket / "p9.png")
+    found = composer.fuse(bracket, method=method)
+    assert [u.reason for u in found.unused] == [f"it is {colour} all over; it shows nothing"]
+    assert np.array_equal(found.image, expected)
+    assert len(composer.fuse(bracket, method="average").photos) == 4  # dark frames are averaged
+
+
+def test_a_dark_photo_of_the_sun_is_kept(bracket: Path) -> None:
+    sun = np.zeros((200, 300, 3), np.uint8)
+    cv2.circle(sun, (150, 90), 4, (200, 200, 200), -1)
+    Image.fromarray(sun).save(bracket / "p9.png")
+    assert not composer.fuse(bracket, align="none").unused
 
 
 def test_an_input_is_never_the_output(bracket: Path) -> None:

@@ -8,10 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
+from composer.backend.channels import mean_channel
 from composer.backend.memory import peak_mb
 from composer.backend.parallel import over
 from composer.errors import NothingToFuse, OptionError, PhotoError
@@ -20,14 +22,14 @@ from composer.fusion.exposure import Exponents
 from composer.fusion.hdr import METHODS as RESPONSES
 from composer.fusion.methods import METHODS as RULES
 from composer.fusion.methods import Settings
-from composer.fusion.registration import MODELS, farthest
+from composer.fusion.registration import FINE_MP, MODELS, farthest
 from composer.fusion.stack import Stack, alpha_of, blocks
 from composer.fusion.tonemap import OPERATORS
 from composer.learn.bursting import load_burst, merged_burst
-from composer.media.decode import PhotoStore, store_of
+from composer.media.decode import PhotoStore, coarse, store_of
 from composer.media.metadata import icc_profile
 from composer.media.naming import naming
-from composer.media.picture import Picture, check_target, write_picture
+from composer.media.picture import Picture, as_float, check_target, write_picture
 from composer.planning import PHOTO_SHARE, Source, read_photos
 from composer.records import Context, Event, Photo, Photos, Unused
 from composer.results import Fused
@@ -40,6 +42,8 @@ METHODS = {**RULES, "burst": merged_burst}
 LINEAR = (".hdr", ".exr")  # files of linear light: they need no tone mapping
 FIXED = ("max", "min")  # trails of stars are the movement: such stacks are aligned on request only
 BY_CONTENT = ("exposure", "focus")  # methods to which the same photo twice says nothing new
+BLIND = 0.02, 0.98  # of white: beyond these on every few pixels a photo shows nothing
+FEW = 5  # pixels each way, over which noise is averaged
 
 
 def fuse(
@@ -68,7 +72,8 @@ def fuse(
     Parameters
     ----------
     photos : paths, folders, glob patterns, or arrays (H, W[, C]) in RGB
-        Two or more. Damaged ones are set aside and named.
+        Two or more. Damaged ones are set aside and named, of exposures and focus stacks also black and white
+        ones.
     output : path or None
         Where to write; None keeps the picture in memory. Type, size and metadata are the reference's.
     method : str
@@ -142,7 +147,7 @@ def fuse(
         found = read_photos(photos, context, repeats=method not in BY_CONTENT)
         if target is not None:
             check_target(target, [*(p.path for p in found.items), *(u.photo for u in found.unused)])
-        found, context = _decoded(found, context, method in FIXED or method == "average")
+        found, context = _decoded(found, context, method)
         stack, notes = _laid(found.items, method, align, reference, context)
         started = time.perf_counter()
         pixels = METHODS[method](stack, settings, context)
@@ -204,18 +209,20 @@ def _exponents(contrast: float, saturation: float, exposedness: float) -> Expone
     return Exponents(contrast, saturation, exposedness)
 
 
-def _decoded(found: Photos, context: Context, passing: bool) -> tuple[Photos, Context]:
+def _decoded(found: Photos, context: Context, method: str) -> tuple[Photos, Context]:
     """Set aside photos whose pixels are damaged; the context returned has the store of the others.
 
-    Where photos are `passing`, one after another, and do not all fit into memory, none is kept: decoding
-    twice is cheaper than scratch files.
+    Exposures and focus stacks do without photos that are black or white all over: such can neither be aligned,
+    nor does anything tell how they were exposed. Where a method takes photos one after another, and they do
+    not all fit into memory, none is kept: decoding twice is cheaper than scratch files.
     """
     started = time.perf_counter()
     share = context.max_memory // PHOTO_SHARE
     store = PhotoStore.for_photos(found.items, share)
     context = replace(context, photos=store)
     size = sum(p.width * p.height * (p.channels + p.alpha) * np.dtype(p.dtype).itemsize for p in found.items)
-    passing = passing and size > share
+    passing = (method in FIXED or method == "average") and size > share
+    seeing = method in (*BY_CONTENT, "hdr")
     store.whole = not passing
 
     def check(photo: Photo) -> str:
@@ -225,7 +232,7 @@ def _decoded(found: Photos, context: Context, passing: bool) -> tuple[Photos, Co
             return str(error).removeprefix(f"{photo.name}: ")
         if passing:
             store.forget(photo)
-        return ""
+        return _blind(store.pixels(photo, coarse(photo, FINE_MP))[:, :, : photo.channels]) if seeing else ""
 
     reasons = over(context, "read", check, found.items)
     context.observe(Event("read", 1.0, time.perf_counter() - started))
@@ -236,6 +243,16 @@ def _decoded(found: Photos, context: Context, passing: bool) -> tuple[Photos, Co
         left = f"; set aside: {unused[0].photo}: {unused[0].reason}" if unused else ""
         raise NothingToFuse(f"{len(items)} photo to fuse; give two or more of the same view{left}")
     return Photos(items, unused), context
+
+
+def _blind(pixels: Array) -> str:
+    """Return why a photo (h, w, C) shows nothing; "" where it shows something, or cannot clip."""
+    if pixels.dtype == np.float32:
+        return ""
+    seen = cv2.blur(mean_channel(as_float(pixels)), (FEW, FEW))
+    if seen.max() < BLIND[0]:
+        return "it is black all over; it shows nothing"
+    return "it is white all over; it shows nothing" if seen.min() > BLIND[1] else ""
 
 
 def _laid(
