@@ -184,6 +184,16 @@ def test_nothing_fades_in_from_under_transparency(mode: str) -> None:
     assert not found[:24][~disc()[:24]].any()
 
 
+@pytest.mark.parametrize("mode", ["normal", "alpha"])
+def test_a_cut_out_needs_no_mask(mode: str) -> None:
+    alpha = cv2.GaussianBlur(np.where(disc(), 255, 0).astype(np.uint8), (0, 0), 2)
+    cut, target = np.dstack([picture(2), alpha]), picture(1)
+    found = composer.clone(cut, target, mode=mode, offset=(3, -2)).image
+    wanted = composer.clone(cut, target, np.ones(SHAPE, bool), mode=mode, offset=(3, -2)).image
+    assert np.array_equal(found, wanted)
+    assert not np.array_equal(found, target)
+
+
 def test_alpha_is_laid_over_in_linear_light() -> None:
     source, target = picture(2, dtype="float32"), picture(1, dtype="float32")
     found = composer.clone(source, target, np.full(SHAPE, 0.5, np.float32), mode="alpha").image

@@ -72,8 +72,9 @@ def clone(
         The result has the target's type and size. "flatten", "illumination" and "color" change the source
         itself where no target is given; "tile" takes no target. Where the source's alpha is one half or less
         nothing is cloned.
-    mask : path or array of the source's size
-        White means clone; above one half counts, except for "alpha", which takes it as it is.
+    mask : path, array of the source's size, or None
+        White means clone; above one half counts, except for "alpha", which takes it as it is. None: the
+        source's alpha.
     output : path or None
         Where to write; None keeps the result in memory.
     offset : (x, y) or None
@@ -131,6 +132,8 @@ def clone(
         above = below if target is None else read_picture(source, "source", context.max_memory, below)
         if output is not None:
             check_target(Path(output), (source, target, mask))
+        if mask is None and mode != "tile":
+            mask = _opaque(above)
         start = _told(context.observe, "read", start)
         if mask is None:
             result = _tiled(below, options)
@@ -170,6 +173,19 @@ class _Result:
     alpha: Array | None
     residual: float | None = None
     notes: tuple[str, ...] = ()
+
+
+def _opaque(above: Picture) -> Array:
+    """Return the mask that a cut-out is by itself: all of it, since alpha always limits what is cloned.
+
+    Raises
+    ------
+    OptionError
+        The source has no alpha.
+    """
+    if above.alpha is None:
+        raise OptionError("there is no mask; give one of the source's size, white where it is to be cloned")
+    return np.ones(above.alpha.shape, bool)
 
 
 def _told(observe: Callable[[Event], None], stage: str, start: float) -> float:
@@ -251,8 +267,6 @@ def _check_options(
         raise OptionError(
             'mode "tile" makes one picture\'s opposite edges meet: give no target, mask or offset'
         )
-    if mode != "tile" and mask is None:
-        raise OptionError("there is no mask; give one of the source's size, white where it is to be cloned")
     if mode not in ("tile", *ALONE) and target is None:
         raise OptionError(f'mode "{mode}" needs a target, the picture to clone into')
 

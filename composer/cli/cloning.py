@@ -39,7 +39,8 @@ def clone(
         Path | None, typer.Argument(metavar="[TARGET]", help="The picture to clone into.")
     ] = None,
     mask: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of the source's size; white is cloned.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Of the source's size; white is cloned; its alpha by default."),
     ] = None,
     offset: Annotated[
         str | None, typer.Option(metavar="X,Y", help="Where the source's top left corner lies in the target.")
