@@ -226,7 +226,9 @@ def test_nan_does_not_count() -> None:
         ({"ghosts": "remove", "method": "median"}, "median removes"),
         ({"reference": "nobody"}, "no photo is called nobody"),
         ({"contrast": -1.0}, "0 or more"),
-        ({"sigmas": 0.0}, "more than 0"),
+        ({"sigmas": 0.0, "method": "sigma-clip"}, "more than 0"),
+        ({"sigmas": 2.0, "method": "median"}, "sigmas is for sigma-clip, not for median"),
+        ({"contrast": 0.0, "method": "focus"}, "are for exposure, not for focus"),
     ],
 )
 def test_wrong_options(options: dict[str, object], message: str) -> None:

@@ -132,6 +132,7 @@ def fuse(
     (400, 600, 3)
     """
     _check_options(method, align, ghosts, device, weights)
+    _check_measures(method, (contrast, saturation, exposedness), sigmas)
     target = Path(output) if output is not None else None
     if tone_map == "auto":
         tone_map = "none" if target is not None and target.suffix.lower() in LINEAR else "local-laplacian"
@@ -187,6 +188,13 @@ def _check_options(method: str, align: str, ghosts: str, device: str, weights: s
         raise OptionError(f"ghosts=remove is for exposures, not for {method}; median removes what moves")
 
 
+def _check_measures(method: str, exponents: tuple[float, float, float], sigmas: float) -> None:
+    if method != "exposure" and exponents != (1.0, 1.0, 1.0):
+        raise OptionError(f"contrast, saturation and exposedness are for exposure, not for {method}")
+    if method != "sigma-clip" and sigmas != 3.0:
+        raise OptionError(f"sigmas is for sigma-clip, not for {method}")
+
+
 def _check_hdr(method: str, response: str, tone_map: str) -> None:
     choices = {"response": (response, RESPONSES), "tone_map": (tone_map, ("auto", "none", *OPERATORS))}
     for name, (value, allowed) in choices.items():
@@ -212,7 +220,7 @@ def _exponents(contrast: float, saturation: float, exposedness: float) -> Expone
 def _decoded(found: Photos, context: Context, method: str) -> tuple[Photos, Context]:
     """Set aside photos whose pixels are damaged; the context returned has the store of the others.
 
-    Exposures and focus stacks do without photos that are black or white all over: such can neither be aligned,
+    Exposures and focus stacks do without photos that are black or white all over: they cannot be aligned,
     nor does anything tell how they were exposed. Where a method takes photos one after another, and they do
     not all fit into memory, none is kept: decoding twice is cheaper than scratch files.
     """
