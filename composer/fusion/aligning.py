@@ -86,8 +86,12 @@ def aligned(
         if known[k] is None and before is not None:
             found = registered(views[k + step], views[k], model)
             known[k] = None if found is None else found @ before
-    notes = [f"{photos[k].name} does not match {photos[reference].name}; it was taken as it lies"
-             for k in others if known[k] is None]  # fmt: skip
+    notes = [
+        f"{photos[k].name} does not match {photos[reference].name}; it was taken as it lies: leave it out if "
+        "the result shows things twice"
+        for k in others
+        if known[k] is None
+    ]
     for k in others:
         _check_view(views[reference], views[k], known[k], (photos[reference], photos[k]))
     moved = [_unless_still(known[k], photos[k], photos[reference]) for k in range(len(photos))]
