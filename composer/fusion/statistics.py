@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import reduce
+from operator import add
 from typing import Any
 
 from composer.backend import namespace
@@ -73,13 +74,20 @@ def clipped(layers: Sequence[Any], valid: Sequence[Any], sigmas: float, least: f
     """
     xp = namespace(*layers)
     centre = median(layers, valid)
-    away = [xp.sqrt(xp.mean((layer - centre) ** 2, axis=2, keepdims=True)) for layer in layers]
+    away = [_away(layer, centre) for layer in layers]
     limit = median(away, valid) * (MAD_TO_SIGMA * sigmas)
     limit = xp.maximum(limit, xp.asarray(least * sigmas, dtype=limit.dtype))
     beyond = xp.asarray(xp.inf, dtype=limit.dtype)
     known = [xp.where(seen[:, :, None], a, beyond) for a, seen in zip(away, valid, strict=True)]
     limit = xp.maximum(limit, reduce(xp.minimum, known))
     return [(k <= limit) & seen[:, :, None] for k, seen in zip(known, valid, strict=True)]
+
+
+def _away(layer: Any, centre: Any) -> Any:
+    """Return how far (h, w, 1) pixels lie from others, channel by channel: a short last axis is slow."""
+    xp, count = namespace(layer), layer.shape[2]
+    squares = [(layer[:, :, c] - centre[:, :, c]) ** 2 for c in range(count)]
+    return xp.sqrt(reduce(add, squares) / count)[:, :, None]
 
 
 def _comparators(count: int) -> Iterator[tuple[int, int]]:
