@@ -5,7 +5,8 @@
 A planted fault is found if a found one of its kind overlaps it by an IoU of 0.3 (pieces that lie on it taken
 together) or has its centre within 3 px. A found fault is right if it, or the pieces together, match a planted
 one of any contrast. Recall and F1 count faults of contrast 4 and more (see planting.py); `..._2px` those of
-them that are two pixels wide and more, too.
+them that are two pixels wide and more, too; and `..._standing` those of these that are of contrast 4 and more
+by what is around, texture and all, too.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def score(photos: list[Path], kind: str, seeds: list[int]) -> dict[str, Any]:
     """Score one kind over photos and seeds."""
     hit: list[bool] = []
     wide: list[bool] = []
+    standing: list[bool] = []
     right = total = 0
     curve: dict[float, list[bool]] = defaultdict(list)
     for index, path in enumerate(photos):
@@ -101,15 +103,17 @@ def score(photos: list[Path], kind: str, seeds: list[int]) -> dict[str, Any]:
                 if truth.contrast >= COUNTED:
                     hit.append(found)
                     wide.append(truth.width >= WIDE_PX)
+                    standing.append(wide[-1] and truth.standing >= COUNTED)
                 at = [e for e in EDGES if e <= truth.contrast]
                 if at:
                     curve[at[-1]].append(found)
             right, total = right + sum(good), total + len(good)
     precision = right / total if total else 0.0
     figures = _figures(np.array(hit, bool), precision)
-    if not all(wide):
-        two = _figures(np.array(hit, bool)[np.array(wide)], precision)
-        figures |= {f"{name}_2px": v for name, v in two.items()}
+    for of, counted in (("2px", wide), ("standing", standing)):
+        if not all(counted):
+            part = _figures(np.array(hit, bool)[np.array(counted)], precision)
+            figures |= {f"{name}_{of}": v for name, v in part.items()}
     curves = {str(e): [round(float(np.mean(v)), 3), len(v)] for e, v in sorted(curve.items())}
     return {"found": total, "precision": round(precision, 4), **figures, "recall_by_contrast": curves}
 

@@ -2,6 +2,8 @@
 
 Contrast is what a fault adds, divided by the local noise: the standard deviation, within 31 x 31 pixels, of
 the photo less itself blurred by 2 px (grain and fine texture alike), and no less than one of 255 levels.
+Of scratches and specks it is also told by the standard deviation of the photo itself within that square: by
+what is around, coarse texture and all, against which a faint mark cannot be told from the scene's own.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ FLOOR = 1 / 255
 class Planted:
     """One fault: `mask` (h, w) bool with its upper left pixel at (x, y), contrast, and width in pixels.
 
-    A scratch is as wide as it was drawn, a speck as a disc of its area; other kinds have none.
+    A scratch is as wide as it was drawn, a speck as a disc of its area; other kinds have none. `standing` is
+    the contrast of these two by the standard deviation of what is around.
     """
 
     x: int
@@ -34,12 +37,19 @@ class Planted:
     mask: Array
     contrast: float
     width: float = np.inf
+    standing: float = np.inf
 
 
 def local_noise(luma: Array) -> Array:
     """Return the local noise of (H, W) float32."""
     detail = luma - cv2.GaussianBlur(luma, (0, 0), BLUR)
     return np.maximum(np.sqrt(np.maximum(cv2.blur(detail * detail, (WINDOW, WINDOW)), 0)), FLOOR)
+
+
+def local_spread(luma: Array) -> Array:
+    """Return the standard deviation of what is around each pixel of (H, W) float32."""
+    mean, square = (cv2.blur(p, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT) for p in (luma, luma * luma))
+    return np.maximum(np.sqrt(np.maximum(square - mean * mean, 0)), FLOOR)
 
 
 def luma_of(pixels: Array) -> Array:
@@ -179,7 +189,7 @@ def scratches(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
     """Draw one to eight long thin lines, 40 to 400 px long and 1 to 3 wide, mostly of one sign."""
     out, found = pixels.copy(), []
     luma, shape = luma_of(pixels), pixels.shape[:2]
-    noise = local_noise(luma)
+    noise, spread = local_noise(luma), local_spread(luma)
     main = random.choice([-1.0, 1.0], p=[0.3, 0.7])
     for _ in range(random.integers(1, 9)):
         path = _walk(random, shape, float(np.exp(random.uniform(np.log(40), np.log(400)))))
@@ -192,9 +202,10 @@ def scratches(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
         step = sign * _strength(random) * float(np.median(noise[core]))
         wave = cv2.resize(random.uniform(0.7, 1.3, (9, 12)).astype(np.float32), shape[::-1])
         new = np.clip(out + (step * cover * wave)[:, :, None], 0, 1)
-        reached = np.abs(luma_of(new) - luma_of(out))[core] / noise[core]
+        reached = np.abs(luma_of(new) - luma_of(out))[core]
         out = new
-        found.append(_cut(core, float(np.median(reached)), width))
+        whole = _cut(core, float(np.median(reached / noise[core])), width)
+        found.append(replace(whole, standing=float(np.median(reached / spread[core]))))
     return out, found
 
 
@@ -202,7 +213,7 @@ def dust(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
     """Drop 5 to 60 specks, 2 to 10 px across, mostly of one sign."""
     out, found = pixels.copy(), []
     luma, (height, width) = luma_of(pixels), pixels.shape[:2]
-    noise = local_noise(luma)
+    noise, spread = local_noise(luma), local_spread(luma)
     main = random.choice([-1.0, 1.0], p=[0.3, 0.7])
     for _ in range(random.integers(5, 61)):
         size = float(np.exp(random.uniform(np.log(2), np.log(10))))
@@ -226,11 +237,12 @@ def dust(pixels: Array, random: Random) -> tuple[Array, list[Planted]]:
         sign = main if random.random() < 0.9 else -main
         step = sign * _strength(random) * float(noise[at][8, 8])
         new = np.clip(out[at] + (step * cover)[:, :, None], 0, 1)
-        reached = np.abs(luma_of(new) - luma_of(out[at]))[core] / noise[at][core]
+        reached = np.abs(luma_of(new) - luma_of(out[at]))[core]
         out[at] = new
         across = 2 * float(np.sqrt(cover.sum() / np.pi))
-        whole = _cut(core, float(np.median(reached)), across)
-        found.append(replace(whole, x=whole.x + ix, y=whole.y + iy))
+        whole = _cut(core, float(np.median(reached / noise[at][core])), across)
+        standing = float(np.median(reached / spread[at][core]))
+        found.append(replace(whole, x=whole.x + ix, y=whole.y + iy, standing=standing))
     return out, found
 
 
