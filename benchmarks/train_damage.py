@@ -1,7 +1,7 @@
 """Train the network that finds scratches and specks (composer/mending/damage.onnx) on photographs.
 
-    python benchmarks/train_damage.py PHOTO... --minutes 60 --state damage.pt --onnx damage.onnx
-    python benchmarks/train_damage.py PHOTO... --start damage.pt --seed 1 --minutes 30 --onnx damage.onnx
+    python benchmarks/train_damage.py PHOTO... --minutes 60 --onnx damage.onnx
+    python benchmarks/train_damage.py PHOTO... --start damage.onnx --seed 1 --minutes 30 --onnx better.onnx
 
 Steps follow the clock, so two runs do not give the same weights. Needs torch and onnx.
 """
@@ -29,6 +29,7 @@ Array = NDArray[Any]
 State = dict[str, Tensor]
 
 WIDTHS = 24, 32, 48, 56  # channels at a half, a quarter, an eighth and a sixteenth of the resolution
+MEASURED = 8  # batches that norms are put back by
 SIDE = 208  # px of a picture: beyond 160, so that more of them shows where things end
 BATCH = 4
 MINED = 0.5  # of the pictures: cut where the network that it starts from sees damage that is not there
@@ -121,15 +122,15 @@ def learn(network: Network, optimizer: torch.optim.Optimizer, scenes: list[Tenso
     return float(loss.detach()), passed.numpy()
 
 
-def train(photos: list[Array], minutes: float, start: State | None, seed: int) -> State:
-    """Train for some minutes; return the running mean of the weights.
+def train(photos: list[Array], minutes: float, start: Path | None, seed: int) -> State:
+    """Train for some minutes, from the weights of a file if given; return the running mean of the weights.
 
     Photos come the more often the more of what is natural in them has lately passed for damage.
     """
     torch.manual_seed(seed)
     network, rate = Network(), RATE if start is None else RATE / 3
     if start is not None:
-        network.load_state_dict(start)
+        load_onnx(network, start, photos)
     network = network.to(memory_format=torch.channels_last)
     random = np.random.default_rng(seed)
     hard = [hard_places(network, p, random) if start else np.empty((0, 2), int) for p in photos]
@@ -153,6 +154,36 @@ def train(photos: list[Array], minutes: float, start: State | None, seed: int) -
         if step % 100 == 0:
             print(step, round(float(np.mean(losses[-100:])), 4), flush=True)
     return mean
+
+
+def load_onnx(network: Network, path: Path, photos: list[Array]) -> None:
+    """Give a network the weights that `write_onnx` wrote, with norms that leave what it tells as it is.
+
+    Norms are folded there; each is put back with the mean and the spread of what reaches it here.
+    """
+    weights = {
+        w.name: torch.from_numpy(numpy_helper.to_array(w).copy()) for w in onnx.load(path).graph.initializer
+    }
+    state = network.state_dict()
+    network.load_state_dict(state | {k: v for k, v in weights.items() if k in state})
+
+    def put_back(norm: nn.BatchNorm2d, bias: Tensor) -> Any:
+        def measure(norm: nn.BatchNorm2d, given: tuple[Tensor]) -> None:
+            norm.running_mean = given[0].mean((0, 2, 3))
+            norm.running_var = given[0].var((0, 2, 3))
+            norm.weight.copy_(torch.sqrt(norm.running_var + norm.eps))
+            norm.bias.copy_(norm.running_mean + bias)
+
+        return norm.register_forward_pre_hook(measure)
+
+    norms = [(k, m) for k, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)]
+    hooks = [put_back(m, weights[f"{k.removesuffix('1')}0.bias"]) for k, m in norms]
+    none, even = [np.empty((0, 2), int)] * len(photos), np.ones(len(photos))
+    scenes = [batch(photos, none, even, (0, n))[1][0] for n in range(MEASURED)]
+    with torch.no_grad():
+        network.eval()(torch.cat(scenes))
+    for hook in hooks:
+        hook.remove()
 
 
 def folded(state: State) -> State:
@@ -221,18 +252,14 @@ def main() -> None:
     )
     parser.add_argument("photos", nargs="+", type=Path)
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--start", type=Path, help="weights that --state wrote, to go on from")
+    parser.add_argument("--start", type=Path, help="weights that --onnx wrote, to go on from")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--state", type=Path)
     parser.add_argument("--onnx", type=Path, required=True)
     given = parser.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     photos = [cv2.imread(str(path), cv2.IMREAD_COLOR)[:, :, ::-1] for path in sorted(given.photos)]
-    state = train(photos, given.minutes, torch.load(given.start) if given.start else None, given.seed)
-    if given.state:
-        torch.save(state, given.state)
-    write_onnx(folded(state), given.onnx)
+    write_onnx(folded(train(photos, given.minutes, given.start, given.seed)), given.onnx)
 
 
 if __name__ == "__main__":
