@@ -223,22 +223,24 @@ def _voted(n: int, edges: list[int], pairs: list[Pair], turns: list[Array]) -> l
     Without an edge the tree falls into two parts, and every pair that joins them says how one part is
     turned against the other. If most matches say other than the edge does, one of theirs takes its place.
     What a pair says is R_j^T T_ij R_i, with R from any root: another root would turn all sayings alike.
+    The edge that is outvoted by most goes first: a false one turns a whole part of the tree, whose pairs
+    then outvote the true edges on the way to it.
     """
     matches = np.array([min(p.matched, LOUDEST) for p in pairs])
     for _ in range(n):
-        changed = False
         said, across = _sayings(_walk(_links(n, edges, pairs, turns), 0), pairs, turns)
+        most, where, instead = 0, 0, -1
         for at, edge in enumerate(edges):
             views = np.stack([said[k] if above else said[k].T for k, above in across[edge]]).reshape(-1, 9)
             voters = [k for k, _ in across[edge]]
             alike = (views @ views.T - 1) / 2 > np.cos(np.radians(VOTE_DEG))
             votes = alike @ matches[voters]
             best, now = int(votes.argmax()), voters.index(edge)
-            if votes[best] > votes[now] and not alike[best, now]:
-                edges[at], changed = voters[best], True
-                said, across = _sayings(_walk(_links(n, edges, pairs, turns), 0), pairs, turns)
-        if not changed:
+            if votes[best] - votes[now] > most and not alike[best, now]:
+                most, where, instead = int(votes[best] - votes[now]), at, voters[best]
+        if instead < 0:
             break
+        edges[where] = instead
     return edges
 
 

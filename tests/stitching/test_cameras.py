@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from composer.align.homography import Pair
 from composer.samples import rotation
 from composer.stitching.cameras import (
+    _voted,
     angle_deg,
     connected_groups,
     estimate_focal,
@@ -72,6 +73,30 @@ def test_a_cluster_that_lies_in_chorus_is_outvoted() -> None:
     rotations, agrees = spanning_rotations(pairs, [SIZE] * 10, [FOCAL] * 10)
     assert agrees == [False] * 6 + [True] * len(grid())
     assert angle_deg(rotations[9] @ rotations[0].T @ (TURNS[9] @ TURNS[0].T).T) < 0.1
+
+
+def test_the_most_outvoted_edge_is_mended_first() -> None:
+    far, thing = (6, 7), 2
+    lie = rotation(150, 0, 0)  # what looks like the thing lies elsewhere, beside photos of both sides
+    false = [pair(i, thing, lie @ TURNS[i].T, 30) for i in (1, *far)]
+    true = [pair(i, thing, count=60) for i in (0, 5)]
+    across = [pair(i, j, count=60) for i, j in ((0, 6), (1, 6), (1, 7), (5, 7))]
+    pairs = [
+        *false,
+        *true,
+        *across,
+        pair(0, 1),
+        pair(6, 7),
+        pair(0, 5),
+        pair(3, 4),
+        pair(8, 9),
+        pair(4, 9),
+        pair(1, 4),
+    ]
+    turns = [TURNS[p.j] @ TURNS[p.i].T for p in pairs]
+    turns[: len(false)] = [lie @ TURNS[p.i].T for p in false]
+    edges = [3, 1, *range(len(pairs) - 7, len(pairs))]  # the far ones hang on the thing, by a false pair
+    assert all(k >= len(false) for k in _voted(10, edges, pairs, turns))
 
 
 def test_the_closing_pair_of_a_ring_is_kept_though_the_chain_drifts() -> None:
