@@ -31,6 +31,10 @@ class Features:
     sizes: Array
     scale: float
 
+    def only(self, kept: Array) -> Features:
+        """Return those features that `kept` (N,) bool names."""
+        return Features(self.points[kept], self.descriptors[kept], self.sizes[kept], self.scale)
+
 
 def to_grey8(pixels: Array) -> Array:
     """Return (H, W) uint8 grey of (H, W, C) pixels of any supported type; alpha is ignored.
@@ -98,7 +102,7 @@ def within_circle(features: Features, photo: Photo) -> Features:
     centre = (photo.width - 1) / 2, (photo.height - 1) / 2
     away = np.hypot(*(features.points - centre).T) + 2 * features.sizes
     kept = away < (photo.circle_px or np.inf)
-    return Features(features.points[kept], features.descriptors[kept], features.sizes[kept], features.scale)
+    return features.only(kept)
 
 
 def outside_mask(features: Features, photo: Photo) -> Features:
@@ -110,7 +114,7 @@ def outside_mask(features: Features, photo: Photo) -> Features:
     )
     x, y = np.rint(features.points).astype(int).T
     kept = away[y.clip(0, photo.height - 1), x.clip(0, photo.width - 1)] > features.sizes
-    return Features(features.points[kept], features.descriptors[kept], features.sizes[kept], features.scale)
+    return features.only(kept)
 
 
 def spread(points: Array, response: Array, shape: tuple[int, ...], count: int) -> Array:

@@ -17,7 +17,7 @@ from composer.backend.memory import cores
 from composer.batch import Batch, common_folder, files_below, folders_below, run_batch
 from composer.errors import OptionError, OutputError, PhotoError
 from composer.media.encode import FORMATS, check_suffix
-from composer.media.naming import named_like, own_mask
+from composer.media.naming import named_like
 from composer.mending.noise import GRAIN
 from composer.pipeline import Pipeline
 from composer.records import Event
@@ -345,8 +345,6 @@ def mend_file(source: str, output: str, options: dict[str, Any]) -> dict[str, An
         As `repair` does; no mask, or several, where masks are in a folder.
     """
     given = {**options["options"], **options["paths"]}
-    if "mask" in given:
-        given["mask"] = own_mask(Path(source), Path(given["mask"]))
     result = repair(source, output=output, workers=1, max_memory=options["max_memory"], **given)
     told = result.summary()
     return {

@@ -13,23 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from composer.api.jobs import begun, one_thread_each
-from composer.backend.channels import mean_channel
 from composer.backend.memory import peak_mb
 from composer.backend.parallel import over
 from composer.errors import NothingToFuse, OptionError, PhotoError
-from composer.fusion.aligning import aligned, best_exposed, check_sizes
+from composer.fusion.aligning import aligned, best_exposed, check_sizes, small_grey
 from composer.fusion.exposure import Exponents
 from composer.fusion.hdr import METHODS as RESPONSES
 from composer.fusion.methods import METHODS as RULES
 from composer.fusion.methods import Settings
-from composer.fusion.registration import FINE_MP, MODELS, farthest
+from composer.fusion.registration import MODELS, farthest
 from composer.fusion.stack import Stack, alpha_of, blocks
 from composer.fusion.tonemap import OPERATORS
 from composer.learn.bursting import load_burst, merged_burst
-from composer.media.decode import PhotoStore, coarse, store_of
+from composer.media.decode import PhotoStore, store_of
 from composer.media.metadata import icc_profile
 from composer.media.naming import naming
-from composer.media.picture import Picture, as_float, check_target, write_picture
+from composer.media.picture import Picture, check_target, write_picture
 from composer.planning import PHOTO_SHARE, Source, read_photos
 from composer.records import Context, Event, Photo, Photos, Unused
 from composer.results import Fused
@@ -189,9 +188,9 @@ def _check_options(method: str, align: str, ghosts: str, device: str, weights: s
 
 
 def _check_measures(method: str, exponents: tuple[float, float, float], sigmas: float) -> None:
-    if method != "exposure" and exponents != (1.0, 1.0, 1.0):
+    if method != "exposure" and Exponents(*exponents) != Exponents():
         raise OptionError(f"contrast, saturation and exposedness are for exposure, not for {method}")
-    if method != "sigma-clip" and sigmas != 3.0:
+    if method != "sigma-clip" and sigmas != Settings.sigmas:
         raise OptionError(f"sigmas is for sigma-clip, not for {method}")
 
 
@@ -240,7 +239,7 @@ def _decoded(found: Photos, context: Context, method: str) -> tuple[Photos, Cont
             return str(error).removeprefix(f"{photo.name}: ")
         if passing:
             store.forget(photo)
-        return _blind(store.pixels(photo, coarse(photo, FINE_MP))[:, :, : photo.channels]) if seeing else ""
+        return _blind(photo, context) if seeing else ""
 
     reasons = over(context, "read", check, found.items)
     context.observe(Event("read", 1.0, time.perf_counter() - started))
@@ -253,11 +252,11 @@ def _decoded(found: Photos, context: Context, method: str) -> tuple[Photos, Cont
     return Photos(items, unused), context
 
 
-def _blind(pixels: Array) -> str:
-    """Return why a photo (h, w, C) shows nothing; "" where it shows something, or cannot clip."""
-    if pixels.dtype == np.float32:
+def _blind(photo: Photo, context: Context) -> str:
+    """Return why a photo shows nothing; "" where it shows something, or cannot clip."""
+    if photo.dtype == "float32":
         return ""
-    seen = cv2.blur(mean_channel(as_float(pixels)), (FEW, FEW))
+    seen = cv2.blur(small_grey(photo, context), (FEW, FEW))
     if seen.max() < BLIND[0]:
         return "it is black all over; it shows nothing"
     return "it is white all over; it shows nothing" if seen.min() > BLIND[1] else ""

@@ -10,7 +10,7 @@ import numpy as np
 
 from composer.errors import DeviceError
 
-__all__ = ["gpu_problem", "resolve_device", "to_device", "to_numpy"]
+__all__ = ["check_device", "gpu_problem", "resolve_device", "to_device", "to_numpy"]
 
 _log = logging.getLogger("composer")
 
@@ -30,6 +30,17 @@ def gpu_problem() -> str | None:
     return None
 
 
+def check_device(device: str) -> None:
+    """Check that a device is "auto", "cpu" or "cuda".
+
+    Raises
+    ------
+    DeviceError
+    """
+    if device not in ("auto", "cpu", "cuda"):
+        raise DeviceError(f'device is "{device}"; give auto, cpu or cuda')
+
+
 def resolve_device(device: str) -> str:
     """Turn "auto", "cpu" or "cuda" into "cpu" or "cuda".
 
@@ -41,8 +52,7 @@ def resolve_device(device: str) -> str:
     DeviceError
         "cuda" was asked for and cannot be used, or the name is unknown.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise DeviceError(f'device is "{device}"; give auto, cpu or cuda')
+    check_device(device)
     if device == "auto" and importlib.util.find_spec("cupy") is not None:
         _log.info("device: cpu (CuPy is installed: device cuda renders on a GPU)")
     if device != "cuda":

@@ -19,19 +19,24 @@ from composer.records import Context, Event, Photo
 
 Array = NDArray[Any]
 
-__all__ = ["STILL_PX", "aligned", "best_exposed", "check_sizes"]
+__all__ = ["STILL_PX", "aligned", "best_exposed", "check_sizes", "small_grey"]
 
 STILL_PX = 0.4  # photos that lie so well are not resampled
 LEAST = 0.5  # of the smaller of two photos: those that share less show different views
 WELL = 0.1, 0.9  # encoded grey that shows detail
 
 
+def small_grey(photo: Photo, context: Context) -> Array:
+    """Return a photo's brightness (h, w) float32, 0..1, at the size that alignment looks at."""
+    small = store_of(context).pixels(photo, coarse(photo, FINE_MP))[:, :, : photo.channels]
+    return mean_channel(as_float(small))
+
+
 def best_exposed(photos: tuple[Photo, ...], context: Context) -> int:
     """Return the photo that shows most of the scene neither dark nor bright."""
 
     def share(photo: Photo) -> float:
-        small = store_of(context).pixels(photo, coarse(photo, FINE_MP))[:, :, : photo.channels]
-        grey = mean_channel(as_float(small))
+        grey = small_grey(photo, context)
         return float(((grey > WELL[0]) & (grey < WELL[1])).mean())
 
     return int(np.argmax(over(context, "reference", share, photos)))

@@ -67,7 +67,6 @@ def find_moved(reference: Array, photo: Array, valid: Array | None = None) -> Mo
     reference, photo : (H, W, C) float32, encoded 0..1
     valid : (H, W) bool or None
         Where the photo shows anything.
-
     """
     strong, weak = (np.zeros(photo.shape[:2], bool) for _ in range(2))
     curves = [_response(reference[:, :, c], photo[:, :, c], valid) for c in range(photo.shape[2])]

@@ -133,10 +133,8 @@ def merge(
     """
     if seconds is None and len(images) > 1:
         _check(images, (1.0,) * len(images), method)
-        seconds, method = (
-            estimated_seconds(images),
-            "srgb",
-        )  # which tells the times, and so nothing of a response
+        seconds = estimated_seconds(images)
+        method = "srgb"  # which tells the times, and so nothing of a response
     times = (1.0,) if seconds is None else tuple(float(s) for s in seconds)
     _check(images, times, method)
     logs = np.log(np.asarray(times, np.float64))

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 from composer.backend import lookup, remap
 from composer.backend.parallel import over
 from composer.errors import OptionError
+from composer.fusion.bands import Planes
 from composer.fusion.exposure import Exponents, exposure_rule
 from composer.fusion.focus import FOCUS
 from composer.fusion.ghosts import Moved, find_moved, without_ghosts
 from composer.fusion.hdr import exposure_seconds, merge
 from composer.fusion.stack import Stack, as_stored, blocks, part, reduced
 from composer.fusion.statistics import clipped, median, middle, sort_stack
-from composer.fusion.tiles import blend_tiles
+from composer.fusion.tiles import Clean, blend_tiles
 from composer.fusion.tonemap import tone_map
 from composer.media.decode import coarse, store_of
 from composer.media.masks import TOP
@@ -60,8 +61,8 @@ class Settings:
 
 def exposure(stack: Stack, settings: Settings, context: Context) -> Array:
     """Fuse exposures."""
-    still = _what_moved(stack, context) if settings.ghosts == "remove" else None
-    return blend_tiles(stack, exposure_rule(settings.exponents), context, still)
+    clean = _cleaning(stack, context) if settings.ghosts == "remove" else None
+    return blend_tiles(stack, exposure_rule(settings.exponents), context, clean)
 
 
 def focus(stack: Stack, settings: Settings, context: Context) -> Array:
@@ -158,17 +159,16 @@ def hdr(stack: Stack, settings: Settings, context: Context) -> Array:
 
 def _without_ghosts(stack: Stack, images: Sequence[Array], whole: Rect, context: Context) -> list[Array]:
     """Return the photos, whole, with the reference, exposed as they are, in place of what moved."""
-    still = _what_moved(stack, context)
+    clean = _cleaning(stack, context)
     frame = [as_float(plane) for plane in cv2.split(images[stack.reference])]
 
-    def clean(k: int) -> Array:
-        moved = still(k, whole)
-        if moved is None:
+    def cleaned(k: int) -> Array:
+        if k == stack.reference:
             return images[k]
-        planes = without_ghosts([as_float(plane) for plane in cv2.split(images[k])], frame, *moved)
+        planes = clean(k, whole, [as_float(plane) for plane in cv2.split(images[k])], frame)
         return as_stored(np.stack(planes, -1), images[k].dtype.name)
 
-    return over(context, "hdr", clean, range(len(images)))
+    return over(context, "hdr", cleaned, range(len(images)))
 
 
 METHODS: dict[str, Method] = {
@@ -236,8 +236,8 @@ def _together(
     return result
 
 
-def _what_moved(stack: Stack, context: Context) -> Callable[[int, Rect], tuple[Array, Array] | None]:
-    """Return what of each photo is not where the reference has it, for any rectangle."""
+def _cleaning(stack: Stack, context: Context) -> Clean:
+    """Return what puts the reference in place of what moved in each photo, in any rectangle."""
     shrink = coarse(stack.frame, GHOST_MP)
     reference, _ = reduced(stack, stack.reference, shrink, context)
 
@@ -249,16 +249,17 @@ def _what_moved(stack: Stack, context: Context) -> Callable[[int, Rect], tuple[A
 
     everything = over(context, "ghosts", look, range(len(stack.photos)))
 
-    def still(k: int, rect: Rect) -> tuple[Array, Array] | None:
+    def clean(k: int, rect: Rect, planes: Planes, frame: Planes) -> Planes:
         moved = everything[k]
         if moved is None:
-            return None
+            return planes
         share = moved.still
         x, y = (np.arange(a, b) for a, b in ((rect.x0, rect.x1), (rect.y0, rect.y1)))
         u = ((x + 0.5) * (share.shape[1] / stack.shape[1]) - 0.5).astype(np.float32)
         v = ((y + 0.5) * (share.shape[0] / stack.shape[0]) - 0.5).astype(np.float32)
         shape = rect.height, rect.width
         u, v = (np.ascontiguousarray(np.broadcast_to(a, shape)) for a in (u[None, :], v[:, None]))
-        return np.clip(remap(share[:, :, None], u, v)[:, :, 0], 0, 1), moved.curves
+        still = np.clip(remap(share[:, :, None], u, v)[:, :, 0], 0, 1)
+        return without_ghosts(planes, frame, still, moved.curves)
 
-    return still
+    return clean

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 
 from composer.backend.parallel import over
 from composer.fusion.bands import Planes, Rule, raised
-from composer.fusion.ghosts import without_ghosts
 from composer.fusion.stack import Stack, as_stored, blocks, part
 from composer.media.picture import as_float
 from composer.records import Context, Locality, Rect
 
 Array = NDArray[Any]
-Still = Callable[[int, Rect], tuple[Array, Array] | None]
+Clean = Callable[[int, Rect, Planes, Planes], Planes]
 
-__all__ = ["LEVELS", "blend_tiles", "locality"]
+__all__ = ["LEVELS", "Clean", "blend_tiles", "locality"]
 
 LEVELS = 3
 TILE = 384
@@ -35,7 +34,7 @@ def locality(rule: Rule) -> Locality:
     return Locality(halo=rule.reach << LEVELS, align=1 << LEVELS)
 
 
-def blend_tiles(stack: Stack, rule: Rule, context: Context, still: Still | None = None) -> Array:
+def blend_tiles(stack: Stack, rule: Rule, context: Context, clean: Clean | None = None) -> Array:
     """Blend a stack.
 
     Parameters
@@ -43,9 +42,9 @@ def blend_tiles(stack: Stack, rule: Rule, context: Context, still: Still | None 
     stack : Stack
     rule : Rule
     context : Context
-    still : callable or None
-        Called with k and a rectangle: of photo k what did not move there (h, w) float32, and its curves, as
-        `ghosts.Moved` has them; or None.
+    clean : callable or None
+        Called with k, a rectangle, and what photo k and the reference show there: returns what to take for
+        photo k.
 
     Returns
     -------
@@ -60,11 +59,9 @@ def blend_tiles(stack: Stack, rule: Rule, context: Context, still: Still | None 
     def work(rect: Rect) -> None:
         around = _around(rect, halo, stack.shape)
         parts = [_planes(stack, k, around, context) for k in range(len(stack.photos))]
-        for k in range(len(parts) if still else 0):
-            moved = still(k, around) if still else None
-            if moved is not None:
-                planes = without_ghosts(parts[k][0], parts[stack.reference][0], *moved)
-                parts[k] = planes, parts[k][1]
+        if clean is not None:
+            frame = parts[stack.reference][0]
+            parts = [(clean(k, around, planes, frame), share) for k, (planes, share) in enumerate(parts)]
         images = [p[0] for p in parts]
         for k, photo in enumerate(stack.photos):
             if photo.alpha or photo.dtype == "float32":

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+from composer.backend.device import check_device
 from composer.errors import DeviceError
 
 __all__ = ["agreed", "average", "count", "rank", "together", "training_device"]
@@ -23,11 +24,8 @@ def training_device(device: str) -> str:
     DeviceError
         "cuda" was asked for and PyTorch finds none, or the name is unknown.
     """
-    if device not in ("auto", "cpu", "cuda"):
-        raise DeviceError(f'device is "{device}"; give auto, cpu or cuda')
-    if device == "cpu":
-        return "cpu"
-    if torch.cuda.is_available():
+    check_device(device)
+    if device != "cpu" and torch.cuda.is_available():
         return "cuda"
     if device == "cuda":
         raise DeviceError(

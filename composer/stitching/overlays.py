@@ -7,7 +7,6 @@ each other. It is told from views that are the same (brackets) by other matches,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -72,13 +71,7 @@ def outside_overlay(features: Features, photo: Photo, overlays: dict[tuple[int, 
     if overlay is None:
         return features
     rows, columns = _cells(features.points, (photo.width, photo.height)).T
-    kept = ~overlay[rows, columns]
-    return replace(
-        features,
-        points=features.points[kept],
-        descriptors=features.descriptors[kept],
-        sizes=features.sizes[kept],
-    )
+    return features.only(~overlay[rows, columns])
 
 
 def _moves(here: Array, there: Array, stays: Array, tolerance: float) -> bool:

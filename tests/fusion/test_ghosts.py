@@ -40,23 +40,25 @@ def test_what_is_not_valid_is_no_ghost() -> None:
     assert find_moved(reference, photo, valid).still.mean() > 0.99
 
 
-def test_a_ghost_leaves_no_halo_and_no_other_exposure() -> None:
+def stacks() -> list[list[np.ndarray]]:
+    """Return exposures by 0, -2 and 2 stops, and the same with something in the last that the others lack."""
     (first, dark), (_, bright) = exposures(-2), exposures(2)
     spoiled = bright.copy()
     spoiled[120:220, 260:400] = (0.1, 0.2, 0.7)
-    stacks = [[np.rint(255 * p).astype(np.uint8) for p in (first, dark, last)] for last in (bright, spoiled)]
-    wanted, kept = (composer.fuse(s, align="none", reference="photo 2").image.astype(float) for s in stacks)
-    found = composer.fuse(stacks[1], align="none", reference="photo 2", ghosts="remove").image.astype(float)
+    return [[np.rint(255 * p).astype(np.uint8) for p in (first, dark, last)] for last in (bright, spoiled)]
+
+
+def test_a_ghost_leaves_no_halo_and_no_other_exposure() -> None:
+    both = stacks()
+    wanted, kept = (composer.fuse(s, align="none", reference="photo 2").image.astype(float) for s in both)
+    found = composer.fuse(both[1], align="none", reference="photo 2", ghosts="remove").image.astype(float)
     near = np.s_[90:250, 230:430]
     assert np.abs(found - wanted)[near].mean() < 7 < 15 < np.abs(kept - wanted)[near].mean()
 
 
 def test_hdr_without_what_moved() -> None:
-    (first, dark), (_, bright) = exposures(-2), exposures(2)
-    spoiled = bright.copy()
-    spoiled[120:220, 260:400] = (0.1, 0.2, 0.7)
-    stacks = [[np.rint(255 * p).astype(np.uint8) for p in (dark, first, last)] for last in (bright, spoiled)]
-    wanted, kept = (composer.fuse(s, method="hdr", align="none").image.astype(float) for s in stacks)
-    found = composer.fuse(stacks[1], method="hdr", align="none", ghosts="remove").image.astype(float)
+    both = [[dark, first, last] for first, dark, last in stacks()]
+    wanted, kept = (composer.fuse(s, method="hdr", align="none").image.astype(float) for s in both)
+    found = composer.fuse(both[1], method="hdr", align="none", ghosts="remove").image.astype(float)
     near = np.s_[120:220, 260:400]
     assert np.abs(found - wanted)[near].mean() < 6 < 20 < np.abs(kept - wanted)[near].mean()
